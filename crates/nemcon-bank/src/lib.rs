@@ -1,0 +1,1 @@
+//! A bank as a participant, with a service for its customers

@@ -1,0 +1,2 @@
+//! The nemcon command.
+fn main() {}

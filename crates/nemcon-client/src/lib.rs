@@ -1,0 +1,1 @@
+//! The Rust client: typed calls, and retries that are safe

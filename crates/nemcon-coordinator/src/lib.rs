@@ -1,0 +1,1 @@
+//! The coordinator node: runs transactions across participants

@@ -1,0 +1,4 @@
+//! The coordinator.
+pub mod event;
+pub mod record;
+pub mod statistics;

@@ -1,0 +1,27 @@
+//! Hard limits: what no setting may raise. Softer ones are settings of the
+//! machine they bound.
+
+use crate::time::Span;
+
+/// Bytes of a participant's name.
+pub const NAME_BYTES_MAX: usize = 64;
+
+/// Bytes of a participant's or coordinator's address (a URL).
+pub const ADDRESS_BYTES_MAX: usize = 256;
+
+/// Operations of one transaction. Each is executed in one step of a machine, so
+/// this bounds how long a step takes.
+pub const OPERATIONS_MAX: usize = 1_000;
+
+/// Participants of one transaction: a prepare record names them all.
+pub const PARTICIPANTS_MAX: usize = 128;
+
+/// How far ahead of our clock the time in a transaction id may lie. Outcomes are
+/// forgotten by that time, so an id from far ahead would stay for ever.
+pub const ID_AHEAD_MAX: Span = Span::from_secs(300);
+
+/// Longest deadline of a transaction.
+pub const DEADLINE_MAX: Span = Span::from_secs(300);
+
+/// Characters of a human reason or message that is kept in the log.
+pub const MESSAGE_CHARS_MAX: usize = 500;

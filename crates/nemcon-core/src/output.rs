@@ -1,0 +1,67 @@
+//! What a step of a machine asks for, split by what must be durable first.
+
+use alloc::vec::Vec;
+
+use crate::id::Lsn;
+
+/// Records to append and effects to perform, in four lanes.
+///
+/// - `persist`: appended in order; not forced by itself.
+/// - `now`: may leave at once.
+/// - `after`: may leave only when everything this node has appended so far is
+///   durable, and asks for that flush.
+/// - `later`: the same promise, but asks for nothing: it rides on the next
+///   flush, at the latest after [`crate::parking::LATER_MAX`].
+///
+/// What is forced is the choice of a lane, and nowhere else. A promise (a vote,
+/// an outcome, an acknowledgement) never travels in `now`.
+#[derive(Debug)]
+pub struct Output<R, E> {
+    next_lsn: Lsn,
+    persist: Vec<(Lsn, R)>,
+    /// Effects that promise nothing.
+    pub now: Vec<E>,
+    /// Effects that promise, and are waited for.
+    pub after: Vec<E>,
+    /// Effects that promise, and are not waited for.
+    pub later: Vec<E>,
+}
+
+impl<R, E> Output<R, E> {
+    /// An empty output whose first record will get `next_lsn`.
+    #[must_use]
+    pub const fn starting_at(next_lsn: Lsn) -> Self {
+        Self {
+            next_lsn,
+            persist: Vec::new(),
+            now: Vec::new(),
+            after: Vec::new(),
+            later: Vec::new(),
+        }
+    }
+
+    /// Appends a record and says where it will stand.
+    pub fn persist(&mut self, record: R) -> Lsn {
+        let lsn = self.next_lsn;
+        self.next_lsn = lsn.next();
+        self.persist.push((lsn, record));
+        lsn
+    }
+
+    /// The last record appended so far, through all steps.
+    #[must_use]
+    pub const fn appended(&self) -> Lsn {
+        Lsn(self.next_lsn.0 - 1)
+    }
+
+    /// Takes the records of this batch, in order.
+    pub fn take_records(&mut self) -> Vec<(Lsn, R)> {
+        core::mem::take(&mut self.persist)
+    }
+
+    /// The records of this batch that have not been taken.
+    #[must_use]
+    pub fn records(&self) -> &[(Lsn, R)] {
+        &self.persist
+    }
+}

@@ -1,0 +1,3 @@
+//! The participant.
+pub mod event;
+pub mod record;

@@ -1,0 +1,1 @@
+//! Channels, addresses, and the one mapping between our errors and gRPC status
