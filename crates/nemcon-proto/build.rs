@@ -21,7 +21,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let out = PathBuf::from(std::env::var("OUT_DIR")?).join("descriptors.bin");
     std::fs::write(out, descriptors.encode_to_vec())?;
     let mut config = prost_build::Config::new();
-    config.enable_type_names().type_name_domain(["."], "type.googleapis.com");
+    config
+        .enable_type_names()
+        .type_name_domain(["."], "type.googleapis.com");
     tonic_prost_build::configure().compile_fds_with_config(descriptors, config)?;
     Ok(())
 }

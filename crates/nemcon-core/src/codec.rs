@@ -49,7 +49,10 @@ impl CorruptLog {
     /// For a value that its resource cannot read.
     #[must_use]
     pub fn value(key: &[u8], why: impl Into<String>) -> Self {
-        Self::Value { key: key.escape_ascii().to_string(), why: why.into() }
+        Self::Value {
+            key: key.escape_ascii().to_string(),
+            why: why.into(),
+        }
     }
 }
 
@@ -82,14 +85,16 @@ where
     }
 
     fn from_bytes(bytes: &[u8]) -> Result<Self, CorruptLog> {
-        let (&version, body) =
-            bytes.split_first().ok_or_else(|| CorruptLog::Malformed("empty".to_string()))?;
+        let (&version, body) = bytes
+            .split_first()
+            .ok_or_else(|| CorruptLog::Malformed("empty".to_string()))?;
         if version != FORMAT_VERSION {
             return Err(CorruptLog::Version { found: version });
         }
         let mut decoder = minicbor::Decoder::new(body);
-        let value =
-            decoder.decode().map_err(|error| CorruptLog::Malformed(error.to_string()))?;
+        let value = decoder
+            .decode()
+            .map_err(|error| CorruptLog::Malformed(error.to_string()))?;
         match body.len() - decoder.position() {
             0 => Ok(value),
             left => Err(CorruptLog::Malformed(format!("{left} bytes too many"))),

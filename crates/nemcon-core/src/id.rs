@@ -289,10 +289,7 @@ impl FromStr for ParticipantName {
 }
 
 impl<'b, C> Decode<'b, C> for ParticipantName {
-    fn decode(
-        d: &mut minicbor::Decoder<'b>,
-        _: &mut C,
-    ) -> Result<Self, minicbor::decode::Error> {
+    fn decode(d: &mut minicbor::Decoder<'b>, _: &mut C) -> Result<Self, minicbor::decode::Error> {
         Self::new(d.str()?).map_err(|e| minicbor::decode::Error::message(e.to_string()))
     }
 }
@@ -319,8 +316,14 @@ mod tests {
         assert_eq!(id.minted_at(), Millis(1_700_000_000_123));
         assert_eq!(id.to_string().parse(), Ok(id));
         let v4 = "936da01f-9abd-4d9d-80c7-02af85c822a8";
-        assert_eq!(v4.parse::<TransactionId>(), Err(TransactionIdError::Version(4)));
-        assert_eq!("x".parse::<TransactionId>(), Err(TransactionIdError::Malformed));
+        assert_eq!(
+            v4.parse::<TransactionId>(),
+            Err(TransactionIdError::Version(4))
+        );
+        assert_eq!(
+            "x".parse::<TransactionId>(),
+            Err(TransactionIdError::Malformed)
+        );
     }
 
     #[test]

@@ -60,10 +60,7 @@ impl<C> Encode<C> for LockKey {
 }
 
 impl<'b, C> Decode<'b, C> for LockKey {
-    fn decode(
-        d: &mut minicbor::Decoder<'b>,
-        _: &mut C,
-    ) -> Result<Self, minicbor::decode::Error> {
+    fn decode(d: &mut minicbor::Decoder<'b>, _: &mut C) -> Result<Self, minicbor::decode::Error> {
         d.bytes().map(Self::from)
     }
 }
@@ -176,7 +173,10 @@ impl<O: Ord + Copy> Table<O> {
     /// nothing.
     pub fn request(&mut self, owner: O, key: &LockKey, mode: Mode) -> Grant {
         let Some(entry) = self.entries.get_mut(key) else {
-            let entry = Entry { holders: BTreeMap::new(), queue: VecDeque::new() };
+            let entry = Entry {
+                holders: BTreeMap::new(),
+                queue: VecDeque::new(),
+            };
             self.entries.insert(key.clone(), entry);
             return Grant::Granted(self.grant(owner, key, mode));
         };
@@ -194,7 +194,11 @@ impl<O: Ord + Copy> Table<O> {
             return Grant::Granted(self.grant(owner, key, mode));
         }
         self.waits += 1;
-        let waiter = Waiter { owner, mode, wait: self.waits };
+        let waiter = Waiter {
+            owner,
+            mode,
+            wait: self.waits,
+        };
         if upgrade {
             let upgrades = |w: &Waiter<O>| entry.holders.contains_key(&w.owner);
             let at = entry.queue.iter().take_while(|w| upgrades(w)).count();
@@ -227,16 +231,23 @@ impl<O: Ord + Copy> Table<O> {
 
     /// The keys `owner` holds, in the order they were granted.
     pub fn held_by(&self, owner: O) -> impl Iterator<Item = (&LockKey, Mode)> {
-        self.held.get(&owner).into_iter().flatten().filter_map(move |key| {
-            let (mode, _) = self.entries.get(key)?.holders.get(&owner)?;
-            Some((key, *mode))
-        })
+        self.held
+            .get(&owner)
+            .into_iter()
+            .flatten()
+            .filter_map(move |key| {
+                let (mode, _) = self.entries.get(key)?.holders.get(&owner)?;
+                Some((key, *mode))
+            })
     }
 
     /// Whether `owner` holds the key in `mode` or a stronger one.
     #[must_use]
     pub fn holds(&self, owner: O, key: &LockKey, mode: Mode) -> bool {
-        let held = self.entries.get(key).and_then(|entry| entry.holders.get(&owner));
+        let held = self
+            .entries
+            .get(key)
+            .and_then(|entry| entry.holders.get(&owner));
         held.is_some_and(|(held, _)| *held >= mode)
     }
 
@@ -253,7 +264,10 @@ impl<O: Ord + Copy> Table<O> {
 
     /// Who holds `key` now.
     pub fn holders_of(&self, key: &LockKey) -> impl Iterator<Item = O> + '_ {
-        self.entries.get(key).into_iter().flat_map(|entry| entry.holders.keys().copied())
+        self.entries
+            .get(key)
+            .into_iter()
+            .flat_map(|entry| entry.holders.keys().copied())
     }
 
     /// How many owners wait.
@@ -266,16 +280,28 @@ impl<O: Ord + Copy> Table<O> {
     /// is not compatible with.
     #[must_use]
     pub fn edges(&self, waiter: O) -> Vec<Edge<O>> {
-        let entry = self.waiting.get(&waiter).and_then(|key| self.entries.get(key));
-        let Some(entry) = entry else { return Vec::new() };
-        let mut ahead: Vec<(O, Mode)> =
-            entry.holders.iter().map(|(holder, (mode, _))| (*holder, *mode)).collect();
+        let entry = self
+            .waiting
+            .get(&waiter)
+            .and_then(|key| self.entries.get(key));
+        let Some(entry) = entry else {
+            return Vec::new();
+        };
+        let mut ahead: Vec<(O, Mode)> = entry
+            .holders
+            .iter()
+            .map(|(holder, (mode, _))| (*holder, *mode))
+            .collect();
         for other in &entry.queue {
             if other.owner == waiter {
                 let blocks = |(owner, mode): &(O, Mode)| {
                     *owner != waiter && !other.mode.is_compatible_with(*mode)
                 };
-                let edge = |(holder, _)| Edge { waiter, holder, wait: other.wait };
+                let edge = |(holder, _)| Edge {
+                    waiter,
+                    holder,
+                    wait: other.wait,
+                };
                 return ahead.into_iter().filter(blocks).map(edge).collect();
             }
             ahead.push((other.owner, other.mode));
@@ -285,7 +311,10 @@ impl<O: Ord + Copy> Table<O> {
 
     fn grant(&mut self, owner: O, key: &LockKey, mode: Mode) -> Token {
         self.tokens += 1;
-        let token = Token { boot: self.boot, counter: self.tokens };
+        let token = Token {
+            boot: self.boot,
+            counter: self.tokens,
+        };
         if let Some(entry) = self.entries.get_mut(key)
             && entry.holders.insert(owner, (mode, token)).is_none()
         {

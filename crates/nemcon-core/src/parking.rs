@@ -30,7 +30,12 @@ pub struct Parking<E> {
 
 impl<E> Default for Parking<E> {
     fn default() -> Self {
-        Self { parked: VecDeque::new(), wanted: Lsn(0), by: None, asked: Lsn(0) }
+        Self {
+            parked: VecDeque::new(),
+            wanted: Lsn(0),
+            by: None,
+            asked: Lsn(0),
+        }
     }
 }
 
@@ -43,19 +48,27 @@ impl<E> Parking<E> {
             self.wanted = appended;
         }
         if appended > self.asked {
-            let wait = if out.later.is_empty() { IDLE_MAX } else { LATER_MAX };
+            let wait = if out.later.is_empty() {
+                IDLE_MAX
+            } else {
+                LATER_MAX
+            };
             let by = now + wait;
             let due = self.by.map_or(by, |(due, _)| due.min(by));
             self.by = Some((due, appended));
         }
         let promises = out.after.drain(..).chain(out.later.drain(..));
-        self.parked.extend(promises.map(|effect| (appended, effect)));
+        self.parked
+            .extend(promises.map(|effect| (appended, effect)));
     }
 
     /// Whether the log is to be asked for a flush at `now`. Answers yes once for
     /// each stretch of the log.
     pub fn flush_is_due(&mut self, now: Millis) -> bool {
-        let overdue = self.by.filter(|(due, _)| *due <= now).map_or(Lsn(0), |(_, lsn)| lsn);
+        let overdue = self
+            .by
+            .filter(|(due, _)| *due <= now)
+            .map_or(Lsn(0), |(_, lsn)| lsn);
         let wanted = self.wanted.max(overdue);
         if wanted <= self.asked {
             return false;

@@ -138,10 +138,7 @@ impl<C> Encode<C> for Reason {
 }
 
 impl<'b, C> Decode<'b, C> for Reason {
-    fn decode(
-        d: &mut minicbor::Decoder<'b>,
-        _: &mut C,
-    ) -> Result<Self, minicbor::decode::Error> {
+    fn decode(d: &mut minicbor::Decoder<'b>, _: &mut C) -> Result<Self, minicbor::decode::Error> {
         d.str().map(Self::from_wire)
     }
 }
@@ -165,13 +162,21 @@ impl Refusal {
     /// A no that a rerun will not change.
     #[must_use]
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: shorten(message.into()), retryable: false }
+        Self {
+            reason,
+            message: shorten(message.into()),
+            retryable: false,
+        }
     }
 
     /// A no that a rerun may change.
     #[must_use]
     pub fn retryable(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: shorten(message.into()), retryable: true }
+        Self {
+            reason,
+            message: shorten(message.into()),
+            retryable: true,
+        }
     }
 }
 

@@ -18,7 +18,10 @@ pub struct Timers<K> {
 
 impl<K> Default for Timers<K> {
     fn default() -> Self {
-        Self { by_time: BTreeSet::new(), by_key: BTreeMap::new() }
+        Self {
+            by_time: BTreeSet::new(),
+            by_key: BTreeMap::new(),
+        }
     }
 }
 
@@ -79,7 +82,10 @@ impl Jitter {
     /// then is drawn from its upper half, so that many who failed together do
     /// not come back together.
     pub fn backoff(&mut self, first: Span, cap: Span, tries: u32) -> Span {
-        let full = first.0.saturating_mul(1 << tries.min(20)).clamp(1, cap.0.max(1));
+        let full = first
+            .0
+            .saturating_mul(1 << tries.min(20))
+            .clamp(1, cap.0.max(1));
         Span(full - self.draw() % full.div_ceil(2))
     }
 }
@@ -110,7 +116,10 @@ mod tests {
         for tries in 0..40 {
             let full = 100_u64.saturating_mul(1 << tries.min(20)).min(5_000);
             let wait = jitter.backoff(Span(100), Span(5_000), tries).0;
-            assert!(wait <= full && wait >= full / 2, "try {tries}: {wait} of {full}");
+            assert!(
+                wait <= full && wait >= full / 2,
+                "try {tries}: {wait} of {full}"
+            );
         }
     }
 }

@@ -1,5 +1,20 @@
 //! Generated gRPC code of nemcon, its descriptor set, and the conversions
 //! between wire and core. No logic.
+//!
+//! ```text
+//!            v1::PrepareRequest            Frame<Payload>
+//!   peer ───────────────────────▶ convert ────────────────▶ machine
+//!                                   │
+//!                                   └─ WireError: field, value, what is allowed
+//! ```
+//!
+//! Everything that comes from outside is parsed here, once: behind
+//! [`convert`] an id is an id, a count is within its limit, and an enum has no
+//! "unspecified". What a later version adds to the protos and this one does not
+//! know is ignored in messages (as protobuf has it) and refused in enums, since
+//! half an answer is worse than none.
+
+pub mod convert;
 
 /// `nemcon.v1`: coordinators and participants.
 #[allow(missing_docs, unreachable_pub, clippy::all)] // generated

@@ -7,8 +7,7 @@ use super::record::{Cause, Damaged};
 use super::statistics::Statistics;
 use crate::history::History;
 use crate::id::{
-    AttemptId, Boot, CoordinatorId, Epoch, ParticipantId, ParticipantName, RequestId,
-    TransactionId,
+    AttemptId, Boot, CoordinatorId, Epoch, ParticipantId, ParticipantName, RequestId, TransactionId,
 };
 use crate::machine::Wake;
 use crate::message::{

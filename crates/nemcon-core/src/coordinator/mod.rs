@@ -1,4 +1,395 @@
-//! The coordinator.
+//! The coordinator: runs transactions across participants, by two-phase commit
+//! with presumed abort.
+//!
+//! ```text
+//!   INIT ──▶ PREPARING ──▶ PREPARED ──▶ COMMITTING ──▶ COMMITTED
+//!     │          │   all votes   │  decision    │  all have
+//!     │          │   are in      │  is durable  │  acknowledged
+//!     ▼          ▼               ▼
+//!   ABORTING ◀───┴───────────────┘ (only before the decision is appended)
+//!     │  record is durable
+//!     ▼
+//!   ABORTED
+//! ```
+//!
+//! Rules it lives by:
+//!
+//! - Deadline and abort requests are looked at before each vote is counted. Once
+//!   the decision record is appended nothing aborts: the decision becomes durable
+//!   or the node stops.
+//! - A client is told an outcome when it is durable, "aborted" too.
+//! - An attempt of ours that is neither running nor decided in the log has
+//!   aborted; that needs no record.
+//! - A transaction id runs at most once: it joins what is in flight, or gets the
+//!   remembered outcome, or is refused because it may have been forgotten.
+//! - Where only one participant is concerned it decides alone and remembers; we
+//!   ask around before we run an id that may have been decided so before our
+//!   last restart.
+//! - What a branch needs next is derived from the transaction's phase, so that a
+//!   lost message, a lost answer and a restart are mended by the same code.
+//!
+//! Where to look: [`clients`] takes requests, [`answers`] what participants say,
+//! [`deciding`] counts votes and ends transactions, [`calls`] sends and repeats,
+//! [`members`] knows the participants, [`memory`] remembers outcomes,
+//! [`interactive`] adds work piece by piece, [`questions`] answers everyone else,
+//! [`replay`] is the log's side.
+
+mod answers;
+mod calls;
+mod clients;
+mod deciding;
 pub mod event;
+mod interactive;
+mod members;
+mod memory;
+mod questions;
 pub mod record;
+mod replay;
 pub mod statistics;
+mod transaction;
+mod view;
+
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use event::{Effect, Event, Reply};
+use members::Members;
+use memory::Memory;
+use record::{Damaged, Record};
+pub use replay::Cursor;
+use statistics::Window;
+use transaction::{Phase, Transaction};
+
+use crate::codec::CorruptLog;
+use crate::id::{
+    AttemptId, CoordinatorId, Epoch, Lsn, ParticipantName, Position, RequestId, Sequence,
+    TransactionId,
+};
+use crate::machine::{Machine, Stored, Wake};
+use crate::output;
+use crate::reason::Refusal;
+use crate::time::{Millis, Span};
+use crate::timers::{Jitter, Timers};
+
+/// What can be set about a coordinator.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where it answers questions; goes out with every prepare.
+    pub address: String,
+    /// Its identity if the log has none yet.
+    pub fresh_identity: CoordinatorId,
+    /// Seed of the jitter.
+    pub seed: u64,
+    /// Deadline of a transaction that names none. Default 10 s.
+    pub timeout_default: Span,
+    /// Longest wait for a lock at a participant. Default 5 s.
+    pub lock_wait: Span,
+    /// How long an answer is waited for. Default 1 s; a call that may wait for a
+    /// lock gets the lock wait on top.
+    pub call_timeout: Span,
+    /// First wait before a call is repeated. Default 50 ms.
+    pub retry_first: Span,
+    /// Longest wait before a call is repeated. Default 2 s.
+    pub retry_max: Span,
+    /// How long outcomes are remembered. Default 1 h.
+    pub remember_for: Span,
+    /// How many outcomes are remembered. Default 1,000,000.
+    pub remember_max: usize,
+    /// Of how many of these the results are kept too. Default 10,000.
+    pub results_max: usize,
+    /// How many transactions may run at a time. Default 10,000.
+    pub running_max: usize,
+}
+
+impl Settings {
+    /// The defaults.
+    #[must_use]
+    pub const fn new(address: String, fresh_identity: CoordinatorId, seed: u64) -> Self {
+        Self {
+            address,
+            fresh_identity,
+            seed,
+            timeout_default: Span::from_secs(10),
+            lock_wait: Span::from_secs(5),
+            call_timeout: Span::from_secs(1),
+            retry_first: Span(50),
+            retry_max: Span::from_secs(2),
+            remember_for: Span::from_secs(3_600),
+            remember_max: 1_000_000,
+            results_max: 10_000,
+            running_max: 10_000,
+        }
+    }
+}
+
+/// What a timer is for. Whether it still matters is judged when it fires.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    /// A transaction's time is up.
+    Deadline(TransactionId),
+    /// A call brought no answer so far: repeat it.
+    Repeat(TransactionId, ParticipantName),
+    /// See whether an unreachable participant is back.
+    Probe(ParticipantName),
+}
+
+/// Shorthand for a coordinator's outputs.
+pub type Output = output::Output<Record, Effect>;
+
+/// How far ahead ids are declared as possibly sent out to be decided alone, so
+/// that the declaration costs no flush of its own.
+const HORIZON_STEP: Span = Span::from_secs(10);
+
+/// Below this time in an id, it may have been sent to a participant to decide
+/// alone.
+#[derive(Clone, Copy, Debug, Default)]
+struct Horizon {
+    /// As it was when we recovered: at or below it, we must ask around.
+    recovered: Millis,
+    /// As it is on disk.
+    durable: Millis,
+    /// As it is in the log.
+    logged: Millis,
+    logged_lsn: Lsn,
+}
+
+/// The coordinator machine.
+#[derive(Clone, Debug)]
+pub struct Coordinator {
+    settings: Settings,
+    identity: CoordinatorId,
+    epoch: Epoch,
+    sequence: Sequence,
+    /// Running transactions, those included whose commit is not acknowledged.
+    transactions: BTreeMap<TransactionId, Transaction>,
+    /// Their attempts, but for those that abort.
+    attempts: BTreeMap<Position, TransactionId>,
+    /// Attempts that may yet send work to anyone: they hold every floor.
+    open: BTreeSet<Position>,
+    members: Members,
+    memory: Memory,
+    /// Records that are awaited, in the order of the log: decisions and aborts.
+    undurable: VecDeque<(Lsn, TransactionId)>,
+    horizon: Horizon,
+    damage: BTreeMap<(Position, ParticipantName), Damaged>,
+    window: Window,
+    committed: u64,
+    aborted: u64,
+    durable: Lsn,
+    timers: Timers<Timer>,
+    jitter: Jitter,
+    drain: Drain,
+}
+
+/// Whether the node is stopping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Drain {
+    No,
+    Asked,
+    Done,
+}
+
+impl Coordinator {
+    /// A coordinator that has not read its log yet.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            identity: settings.fresh_identity,
+            epoch: Epoch(0),
+            sequence: Sequence(0),
+            transactions: BTreeMap::new(),
+            attempts: BTreeMap::new(),
+            open: BTreeSet::new(),
+            members: Members::default(),
+            memory: Memory::default(),
+            undurable: VecDeque::new(),
+            horizon: Horizon::default(),
+            damage: BTreeMap::new(),
+            window: Window::default(),
+            committed: 0,
+            aborted: 0,
+            durable: Lsn(0),
+            timers: Timers::default(),
+            jitter: Jitter::new(settings.seed),
+            drain: Drain::No,
+            settings,
+        }
+    }
+
+    const fn attempt_id(&self, position: Position) -> AttemptId {
+        AttemptId {
+            coordinator: self.identity,
+            position,
+        }
+    }
+
+    fn next_position(&mut self) -> Position {
+        self.sequence = self.sequence.next();
+        Position {
+            epoch: self.epoch,
+            sequence: self.sequence,
+        }
+    }
+
+    fn woken(&mut self, now: Millis, wake: Wake, out: &mut Output) {
+        match wake {
+            Wake::Durable(lsn) => self.became_durable(now, lsn, out),
+            Wake::DeadlinePassed => {
+                while let Some(timer) = self.timers.pop_due(now) {
+                    match timer {
+                        Timer::Deadline(transaction) => {
+                            self.deadline_passed(now, transaction, out);
+                        }
+                        Timer::Repeat(transaction, participant) => {
+                            self.call(now, transaction, &participant, out);
+                        }
+                        Timer::Probe(participant) => self.probe(&participant, out),
+                    }
+                }
+            }
+        }
+    }
+
+    fn became_durable(&mut self, now: Millis, lsn: Lsn, out: &mut Output) {
+        self.durable = self.durable.max(lsn);
+        if self.horizon.logged_lsn <= self.durable {
+            self.horizon.durable = self.horizon.logged;
+        }
+        while let Some((lsn, transaction)) = self.undurable.front().copied() {
+            if lsn > self.durable {
+                return;
+            }
+            self.undurable.pop_front();
+            self.end_is_durable(now, transaction, out);
+        }
+    }
+
+    /// Whether nothing is running that a stop would interrupt. What is decided
+    /// is in the log and goes on after the next start.
+    fn is_idle(&self) -> bool {
+        self.transactions
+            .values()
+            .all(|txn| matches!(txn.phase, Phase::Committing))
+    }
+}
+
+fn reply(request: RequestId, reply: Reply) -> Effect {
+    Effect::Reply { request, reply }
+}
+
+fn refuse(request: RequestId, refusal: Refusal) -> Effect {
+    reply(request, Reply::Refused(refusal))
+}
+
+impl Machine for Coordinator {
+    type Event = Event;
+    type Effect = Effect;
+    type Record = Record;
+    type Cursor = Cursor;
+
+    fn step(&mut self, now: Millis, event: Event, out: &mut Output) {
+        match event {
+            Event::Wake(wake) => self.woken(now, wake, out),
+            Event::RunRequested {
+                request,
+                begin,
+                hash,
+                operations,
+            } => {
+                self.run(now, request, begin, hash, operations, out);
+            }
+            Event::BeginRequested { request, begin } => self.begin(now, request, begin, out),
+            Event::ExecuteRequested {
+                request,
+                transaction,
+                number,
+                operations,
+            } => {
+                self.execute(now, request, transaction, number, operations, out);
+            }
+            Event::CommitRequested {
+                request,
+                transaction,
+            } => {
+                self.commit(now, request, transaction, out);
+            }
+            Event::AbortRequested {
+                request,
+                transaction,
+                why,
+            } => {
+                self.abort_requested(now, request, transaction, why, out);
+            }
+            Event::Answered { from, answer } => self.answered(now, &from, answer, out),
+            Event::CallFailed { to, call, failure } => {
+                self.call_failed(now, &to, call, failure, out);
+            }
+            Event::RegisterRequested {
+                request,
+                name,
+                id,
+                address,
+            } => {
+                self.register(request, name, id, address, out);
+            }
+            Event::RemoveRequested { request, name } => self.remove(request, &name, out),
+            Event::DamageReported {
+                request,
+                participant,
+                attempt,
+                by_hand,
+                reason,
+            } => {
+                self.damage_reported(now, request, participant, attempt, by_hand, reason, out);
+            }
+            Event::DamageAcknowledged {
+                request,
+                attempt,
+                participant,
+            } => {
+                self.acknowledge_damage(request, attempt, participant, out);
+            }
+            Event::DrainRequested => self.drain = Drain::Asked,
+            Event::VerdictAsked { .. }
+            | Event::TransactionAsked { .. }
+            | Event::TransactionsAsked { .. }
+            | Event::ParticipantsAsked { .. }
+            | Event::InDoubtAsked { .. }
+            | Event::DamageAsked { .. }
+            | Event::StatisticsAsked { .. } => self.asked(event, out),
+        }
+        if self.drain == Drain::Asked && self.is_idle() {
+            out.after.push(Effect::Drained);
+            self.drain = Drain::Done;
+        }
+    }
+
+    fn load(&mut self, stored: Stored) -> Result<(), CorruptLog> {
+        Err(CorruptLog::value(
+            &stored.key,
+            "a coordinator keeps no data beside its log",
+        ))
+    }
+
+    fn replay(&mut self, lsn: Lsn, record: Record) -> Result<(), CorruptLog> {
+        self.replay_record(lsn, record);
+        Ok(())
+    }
+
+    fn recovered(&mut self, now: Millis, out: &mut Output) {
+        self.begin_epoch(now, out);
+    }
+
+    fn live_records(&self, cursor: &mut Cursor, max: usize) -> Vec<Record> {
+        self.live_records_from(cursor, max)
+    }
+
+    fn take_changed(&mut self) -> Vec<Stored> {
+        Vec::new()
+    }
+
+    fn next_deadline(&self) -> Option<Millis> {
+        self.timers.next()
+    }
+}

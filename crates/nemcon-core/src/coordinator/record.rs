@@ -5,9 +5,7 @@ use alloc::vec::Vec;
 
 use minicbor::{Decode, Encode};
 
-use crate::id::{
-    CoordinatorId, Epoch, ParticipantId, ParticipantName, Position, TransactionId,
-};
+use crate::id::{CoordinatorId, Epoch, ParticipantId, ParticipantName, Position, TransactionId};
 use crate::message::{OperationsHash, Outcome};
 use crate::reason::Refusal;
 use crate::time::Millis;

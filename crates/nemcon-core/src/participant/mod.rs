@@ -1,3 +1,351 @@
-//! The participant.
+//! The participant: guards a resource, votes, and keeps its word.
+//!
+//! ```text
+//!            Prepare                    Commit
+//!   ACTIVE ───────────▶ PREPARED ───────────────▶ COMMITTED
+//!      │  locks, run,      │ in doubt: asks
+//!      │  log, vote yes    │ Abort
+//!      ▼                   ▼
+//!   ABORTED ◀──────────────┘
+//! ```
+//!
+//! Rules it lives by:
+//!
+//! - Everything is keyed by attempt; two attempts are never mixed, even if they
+//!   try the same transaction.
+//! - *Appended counts as voted.* Once a `Prepared` or `DecidedAlone` record is
+//!   appended, no timer, no peer's question and no newer epoch ends the attempt.
+//! - A prepared attempt keeps its locks through any number of restarts, and asks
+//!   until somebody who knows tells it the outcome.
+//! - Knowing the outcome means having heard it from the coordinator or a peer, or
+//!   having a `Refused` record. Nothing else is ever told to a peer.
+//! - A coordinator's newer epoch is forced before anything of it is answered, and
+//!   ends that coordinator's unprepared work at once.
+//! - Data changes when its record is appended, in the order of the log, so that
+//!   "as new as record n" means the same for every key.
+//!
+//! Where to look: [`frames`] takes a coordinator's messages, [`work`] takes locks
+//! and runs actions, [`ending`] ends attempts, [`doubt`] asks and answers about
+//! outcomes, [`replay`] is the log's side.
+
+mod alone;
+mod attempt;
+mod coordinators;
+mod doubt;
+mod ending;
 pub mod event;
+mod frames;
 pub mod record;
+mod replay;
+mod view;
+mod work;
+
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
+
+use attempt::Attempt;
+use coordinators::Coordinators;
+use event::{Effect, Event, Reply};
+use record::{Damaged, Record};
+pub use replay::Cursor;
+
+use crate::codec::CorruptLog;
+use crate::id::{AttemptId, Boot, CoordinatorId, Lsn, ParticipantId, ParticipantName, RequestId};
+use crate::lock;
+use crate::machine::{Machine, Stored, Wake};
+use crate::message::Answer;
+use crate::output;
+use crate::resource::Resource;
+use crate::time::{Millis, Span};
+use crate::timers::{Jitter, Timers};
+
+/// What can be set about a participant.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The name it is registered under.
+    pub name: ParticipantName,
+    /// Its identity if the log has none yet.
+    pub fresh_id: ParticipantId,
+    /// Seed of the jitter.
+    pub seed: u64,
+    /// First wait before a question about an attempt in doubt. Default 100 ms.
+    pub ask_first: Span,
+    /// Longest wait between two such questions. Default 5 s.
+    pub ask_max: Span,
+    /// How long past its deadline unprepared work is kept for its coordinator.
+    /// Default 5 s.
+    pub lease_grace: Span,
+    /// How long transactions decided alone are remembered. Default 1 h.
+    pub remember_for: Span,
+    /// How many of them are remembered. Default 1,000,000.
+    pub remember_max: usize,
+}
+
+impl Settings {
+    /// The defaults.
+    #[must_use]
+    pub const fn new(name: ParticipantName, fresh_id: ParticipantId, seed: u64) -> Self {
+        Self {
+            name,
+            fresh_id,
+            seed,
+            ask_first: Span(100),
+            ask_max: Span::from_secs(5),
+            lease_grace: Span::from_secs(5),
+            remember_for: Span::from_secs(3_600),
+            remember_max: 1_000_000,
+        }
+    }
+}
+
+/// What a timer is for. Whether it still matters is judged when it fires.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    /// The wait for a lock has lasted too long.
+    LockWait(AttemptId),
+    /// The coordinator of unprepared work has been silent too long.
+    Lease(AttemptId),
+    /// Ask about an attempt in doubt.
+    Ask(AttemptId),
+    /// Tell the coordinator of damage again.
+    Report(AttemptId),
+}
+
+/// Shorthand for the outputs of a participant over `R`.
+pub type Output<R> = output::Output<Record, Effect<<R as Resource>::Result>>;
+
+/// The participant machine over a resource.
+#[derive(Clone, Debug)]
+pub struct Participant<R: Resource> {
+    settings: Settings,
+    id: ParticipantId,
+    boot: Boot,
+    resource: R,
+    coordinators: Coordinators,
+    attempts: BTreeMap<AttemptId, Attempt<R>>,
+    locks: lock::Table<AttemptId>,
+    /// Locks that are let go once the record is durable, in the order of the log.
+    unlocks: VecDeque<(Lsn, AttemptId)>,
+    /// Attempts whose wait for a lock is over, to be gone on with in this step.
+    runnable: VecDeque<AttemptId>,
+    alone: alone::Memory<R::Result>,
+    damage: BTreeMap<AttemptId, Damage>,
+    /// Keys whose stored value is out of date, and the record that made it so.
+    changed: BTreeMap<Vec<u8>, Lsn>,
+    /// During replay: how new the stored values are.
+    stored: BTreeMap<Vec<u8>, Lsn>,
+    durable: Lsn,
+    timers: Timers<Timer>,
+    jitter: Jitter,
+    drain: Drain,
+}
+
+/// Whether the node is stopping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Drain {
+    No,
+    Asked,
+    Done,
+}
+
+/// A recorded damage and whether the coordinator has it too.
+#[derive(Clone, Debug)]
+struct Damage {
+    record: Damaged,
+    /// Tries to tell the coordinator; `None` once it knows.
+    reports: Option<u32>,
+}
+
+impl<R: Resource> Participant<R> {
+    /// A participant that has not read its log yet.
+    #[must_use]
+    pub fn new(settings: Settings, resource: R) -> Self {
+        Self {
+            id: settings.fresh_id,
+            boot: Boot(0),
+            resource,
+            coordinators: Coordinators::default(),
+            attempts: BTreeMap::new(),
+            locks: lock::Table::new(Boot(0)),
+            unlocks: VecDeque::new(),
+            runnable: VecDeque::new(),
+            alone: alone::Memory::default(),
+            damage: BTreeMap::new(),
+            changed: BTreeMap::new(),
+            stored: BTreeMap::new(),
+            durable: Lsn(0),
+            timers: Timers::default(),
+            jitter: Jitter::new(settings.seed),
+            drain: Drain::No,
+            settings,
+        }
+    }
+
+    fn timer_fired(&mut self, now: Millis, timer: Timer, out: &mut Output<R>) {
+        match timer {
+            Timer::LockWait(attempt) => self.lock_wait_expired(now, attempt, out),
+            Timer::Lease(attempt) => self.lease_expired(now, attempt, out),
+            Timer::Ask(attempt) => self.ask(now, attempt, out),
+            Timer::Report(attempt) => self.report_damage(now, attempt, out),
+        }
+    }
+
+    fn woken(&mut self, now: Millis, wake: Wake, out: &mut Output<R>) {
+        match wake {
+            Wake::Durable(lsn) => {
+                self.durable = self.durable.max(lsn);
+                self.unlock_durable();
+                self.forget_below_durable_floors();
+            }
+            Wake::DeadlinePassed => {
+                while let Some(timer) = self.timers.pop_due(now) {
+                    self.timer_fired(now, timer, out);
+                }
+            }
+        }
+    }
+
+    /// Lets go of the locks whose reason to be kept is durable now.
+    fn unlock_durable(&mut self) {
+        while let Some((lsn, attempt)) = self.unlocks.front().copied() {
+            if lsn > self.durable {
+                return;
+            }
+            self.unlocks.pop_front();
+            self.release_locks(attempt);
+        }
+    }
+
+    /// Lets go of all locks of an attempt; who waited for them goes on later in
+    /// this step.
+    fn release_locks(&mut self, attempt: AttemptId) {
+        self.timers.disarm(&Timer::LockWait(attempt));
+        self.runnable.extend(self.locks.release(attempt));
+    }
+
+    /// Answers a coordinator, but not before its epoch is durable.
+    fn answer(
+        &self,
+        lane: Lane,
+        coordinator: CoordinatorId,
+        request: RequestId,
+        answer: Answer<R::Result>,
+        out: &mut Output<R>,
+    ) {
+        let epoch_lsn = self
+            .coordinators
+            .get(coordinator)
+            .map_or(Lsn(0), |known| known.epoch_lsn);
+        let lane = if epoch_lsn > self.durable {
+            Lane::After
+        } else {
+            lane
+        };
+        let effect = Effect::Answer { request, answer };
+        match lane {
+            Lane::Now => out.now.push(effect),
+            Lane::After => out.after.push(effect),
+            Lane::Later => out.later.push(effect),
+        }
+    }
+}
+
+fn reply<R: Resource>(request: RequestId, reply: Reply<R::Result>) -> Effect<R::Result> {
+    Effect::Reply { request, reply }
+}
+
+/// The lane an answer leaves by; see [`output::Output`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lane {
+    Now,
+    After,
+    Later,
+}
+
+impl<R: Resource> Machine for Participant<R> {
+    type Event = Event<R::Action>;
+    type Effect = Effect<R::Result>;
+    type Record = Record;
+    type Cursor = Cursor;
+
+    fn step(&mut self, now: Millis, event: Self::Event, out: &mut Output<R>) {
+        match event {
+            Event::Wake(wake) => self.woken(now, wake, out),
+            Event::FrameReceived { request, frame } => {
+                self.frame_received(now, request, frame, out);
+            }
+            Event::VerdictHeard {
+                attempt,
+                from,
+                verdict,
+            } => {
+                self.verdict_heard(now, attempt, &from, verdict, out);
+            }
+            Event::PeerAsked { request, attempt } => self.peer_asked(now, request, attempt, out),
+            Event::PeekRequested { request, action } => self.peek(now, request, &action, out),
+            Event::ResolveRequested {
+                request,
+                attempt,
+                outcome,
+                reason,
+            } => {
+                self.resolve_by_hand(now, request, attempt, outcome, reason, out);
+            }
+            Event::InDoubtAsked { request } => {
+                out.now
+                    .push(reply::<R>(request, Reply::InDoubt(self.in_doubt())));
+            }
+            Event::DamageAsked { request } => {
+                out.after
+                    .push(reply::<R>(request, Reply::Damage(self.recorded_damage())));
+            }
+            Event::DamageAcknowledged { request, attempt } => {
+                self.acknowledge_damage(request, attempt, out);
+            }
+            Event::DamageReportAnswered { attempt, result } => {
+                self.damage_report_answered(now, attempt, result);
+            }
+            Event::DrainRequested => self.drain = Drain::Asked,
+        }
+        while let Some(attempt) = self.runnable.pop_front() {
+            self.advance(now, attempt, out);
+        }
+        if self.drain == Drain::Asked && !self.has_active_work() {
+            out.after.push(Effect::Drained);
+            self.drain = Drain::Done;
+        }
+    }
+
+    fn load(&mut self, stored: Stored) -> Result<(), CorruptLog> {
+        if let Some(value) = &stored.value {
+            self.resource.load(&stored.key, value)?;
+        }
+        self.stored.insert(stored.key, stored.lsn);
+        Ok(())
+    }
+
+    fn replay(&mut self, lsn: Lsn, record: Record) -> Result<(), CorruptLog> {
+        self.replay_record(lsn, record)
+    }
+
+    fn recovered(&mut self, now: Millis, out: &mut Output<R>) {
+        self.begin_boot(now, out);
+    }
+
+    fn live_records(&self, cursor: &mut Cursor, max: usize) -> Vec<Record> {
+        self.live_records_from(cursor, max)
+    }
+
+    fn take_changed(&mut self) -> Vec<Stored> {
+        let changed = core::mem::take(&mut self.changed);
+        let stored = |(key, lsn): (Vec<u8>, Lsn)| {
+            let value = self.resource.stored(&key);
+            Stored { key, value, lsn }
+        };
+        changed.into_iter().map(stored).collect()
+    }
+
+    fn next_deadline(&self) -> Option<Millis> {
+        self.timers.next()
+    }
+}

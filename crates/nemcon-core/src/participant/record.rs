@@ -5,9 +5,7 @@ use alloc::vec::Vec;
 
 use minicbor::{Decode, Encode};
 
-use crate::id::{
-    AttemptId, Boot, CoordinatorId, Epoch, ParticipantId, Position, TransactionId,
-};
+use crate::id::{AttemptId, Boot, CoordinatorId, Epoch, ParticipantId, Position, TransactionId};
 use crate::lock::{LockKey, Mode};
 use crate::message::{OperationsHash, Outcome, Peer};
 use crate::reason::Refusal;

@@ -1,0 +1,642 @@
+//! Starts attempts, counts votes, and ends transactions.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use super::event::{AddressedOperation, Effect, Ending, Reply, Report, State, VoteKind};
+use super::memory::Remembered;
+use super::record::{Aborted, Cause, Decided, Record};
+use super::statistics::Sample;
+use super::transaction::{Phase, Transaction};
+use super::{Coordinator, Output, Timer, refuse, reply};
+use crate::id::{Boot, ParticipantName, Position, TransactionId};
+use crate::message::{Alone, Outcome, Payload, ToParticipant, Vote};
+use crate::reason::{Reason, Refusal};
+use crate::time::Millis;
+
+impl Coordinator {
+    /// Starts a one-shot transaction whose id is known to be new.
+    pub(super) fn start(
+        &mut self,
+        now: Millis,
+        transaction: TransactionId,
+        operations: Vec<AddressedOperation>,
+        out: &mut Output,
+    ) {
+        let Some(txn) = self.transactions.get_mut(&transaction) else {
+            return;
+        };
+        let only_reads = operations.iter().all(|(_, operation)| operation.read_only);
+        txn.assign(operations);
+        txn.read_only = only_reads && txn.branches.len() > 1;
+        self.start_attempt(now, transaction, out);
+    }
+
+    /// Begins an attempt and asks its participants.
+    pub(super) fn start_attempt(
+        &mut self,
+        now: Millis,
+        transaction: TransactionId,
+        out: &mut Output,
+    ) {
+        let position = self.next_position();
+        self.attempts.insert(position, transaction);
+        let Some(txn) = self.transactions.get_mut(&transaction) else {
+            return;
+        };
+        txn.attempt = position;
+        self.ask_for_votes(now, transaction, out);
+    }
+
+    /// Asks the participants of the present attempt to vote, or the only one to
+    /// decide.
+    pub(super) fn ask_for_votes(
+        &mut self,
+        now: Millis,
+        transaction: TransactionId,
+        out: &mut Output,
+    ) {
+        let Some(txn) = self.transactions.get_mut(&transaction) else {
+            return;
+        };
+        txn.history.enter(State::Preparing, now);
+        txn.phase = if txn.branches.len() == 1 {
+            Phase::Alone
+        } else {
+            Phase::Preparing
+        };
+        let position = txn.attempt;
+        let participants: Vec<ParticipantName> = txn.branches.keys().cloned().collect();
+        for participant in &participants {
+            if let Some(member) = self.members.get_mut(participant) {
+                member.unfinished.insert(position);
+            }
+        }
+        // From here on each floor is held only where there is business.
+        self.open.remove(&position);
+        self.note_change(transaction, out);
+        for participant in &participants {
+            self.call(now, transaction, participant, out);
+        }
+    }
+
+    /// The transaction of an attempt that is still running.
+    pub(super) fn running(
+        &mut self,
+        position: Position,
+    ) -> Option<(TransactionId, &mut Transaction)> {
+        let transaction = *self.attempts.get(&position)?;
+        let txn = self.transactions.get_mut(&transaction)?;
+        (txn.attempt == position).then_some((transaction, txn))
+    }
+
+    pub(super) fn voted(
+        &mut self,
+        now: Millis,
+        from: &ParticipantName,
+        position: Position,
+        boot: Boot,
+        vote: Vote<Payload>,
+        out: &mut Output,
+    ) {
+        let Some((transaction, txn)) = self.running(position) else {
+            return;
+        };
+        if !matches!(txn.phase, Phase::Preparing) {
+            return;
+        }
+        if now >= txn.deadline {
+            return self.deadline_passed(now, transaction, out);
+        }
+        let Some(branch) = txn.branches.get_mut(from) else {
+            return;
+        };
+        if branch.vote.is_some() {
+            return;
+        }
+        branch.tries = 0;
+        match vote {
+            Vote::Yes(results) => {
+                branch.vote = Some(VoteKind::Yes);
+                // Results of an interactive transaction were answered before.
+                branch.results = results;
+            }
+            Vote::ReadOnly(results) => {
+                branch.vote = Some(VoteKind::ReadOnly);
+                branch.results = Some(results);
+                branch.boot = Some(boot);
+            }
+            Vote::No(refusal) => {
+                branch.vote = Some(VoteKind::No);
+                let cause = Cause {
+                    refusal,
+                    participant: Some(from.clone()),
+                };
+                return self.abort(now, transaction, cause, out);
+            }
+        }
+        let complete = txn.all_voted();
+        self.timers
+            .disarm(&Timer::Repeat(transaction, from.clone()));
+        if complete {
+            self.all_voted(now, transaction, out);
+        }
+    }
+
+    /// Everyone has voted, and nobody voted no.
+    fn all_voted(&mut self, now: Millis, transaction: TransactionId, out: &mut Output) {
+        let Some(txn) = self.transactions.get_mut(&transaction) else {
+            return;
+        };
+        txn.voted_at = Some(now);
+        if txn.voters().next().is_some() {
+            return self.decide(now, transaction, out);
+        }
+        if !(txn.one_shot && txn.read_only) {
+            return self.end_unlogged(now, transaction, None, out);
+        }
+        txn.phase = Phase::Releasing;
+        txn.history.enter(State::Prepared, now);
+        let participants: Vec<ParticipantName> = txn.branches.keys().cloned().collect();
+        self.note_change(transaction, out);
+        for participant in &participants {
+            self.call(now, transaction, participant, out);
+        }
+    }
+
+    /// The point of no return. The record is appended here; nothing is said
+    /// before it is durable, and nothing aborts any more.
+    fn decide(&mut self, now: Millis, transaction: TransactionId, out: &mut Output) {
+        let Some(txn) = self.transactions.get_mut(&transaction) else {
+            return;
+        };
+        let voters: Vec<ParticipantName> = txn.voters().cloned().collect();
+        let readers = txn
+            .branches
+            .iter()
+            .filter(|(_, b)| b.vote == Some(VoteKind::ReadOnly));
+        let readers: Vec<ParticipantName> = readers.map(|(name, _)| name.clone()).collect();
+        let position = txn.attempt;
+        let lsn = out.persist(Record::Decided(Decided {
+            attempt: position,
+            transaction,
+            hash: txn.hash,
+            voters: voters.clone(),
+            begun_at: txn.begun_at,
+            at: now,
+        }));
+        txn.phase = Phase::Deciding;
+        txn.history.enter(State::Prepared, now);
+        let ending = Ending::Committed(txn.results());
+        let attempt = self.attempt_id(position);
+        self.undurable.push_back((lsn, transaction));
+        self.timers.disarm(&Timer::Deadline(transaction));
+        for reader in &readers {
+            if let Some(member) = self.members.get_mut(reader) {
+                member.unfinished.remove(&position);
+            }
+            // One that holds its locks until told is told; others ignore it.
+            out.now
+                .extend(self.frame(reader, ToParticipant::Release(attempt)));
+        }
+        self.tell_waiters(transaction, &ending, out);
+        for voter in &voters {
+            if self
+                .members
+                .get(voter)
+                .is_some_and(|member| member.reachable)
+            {
+                out.after
+                    .extend(self.frame(voter, ToParticipant::Commit(attempt)));
+            }
+        }
+        self.note_change(transaction, out);
+    }
+
+    /// Answers everyone who waits, once everything appended is durable.
+    fn tell_waiters(&mut self, transaction: TransactionId, ending: &Ending, out: &mut Output) {
+        let Some(txn) = self.transactions.get_mut(&transaction) else {
+            return;
+        };
+        let mut waiters = core::mem::take(&mut txn.waiters);
+        if let Phase::Open(piece) = &mut txn.phase {
+            waiters.append(&mut piece.requests);
+        }
+        for request in waiters {
+            let report = Report {
+                transaction,
+                ending: ending.clone(),
+            };
+            out.after.push(reply(request, Reply::Finished(report)));
+        }
+    }
+
+    /// Aborts a transaction that is not decided. Needs no record to be true, only
+    /// to be said.
+    pub(super) fn abort(
+        &mut self,
+        now: Millis,
+        transaction: TransactionId,
+        cause: Cause,
+        out: &mut Output,
+    ) {
+        self.recall(transaction, out);
+        let Some(txn) = self.transactions.get_mut(&transaction) else {
+            return;
+        };
+        if txn.read_only {
+            return self.end_unlogged(now, transaction, Some(cause), out);
+        }
+        txn.history.enter(State::Aborting, now);
+        let lsn = out.persist(Record::Aborted(Aborted {
+            attempt: txn.attempt,
+            transaction,
+            hash: txn.hash,
+            cause: cause.clone(),
+            begun_at: txn.begun_at,
+            at: now,
+        }));
+        self.undurable.push_back((lsn, transaction));
+        self.tell_waiters(transaction, &Ending::Aborted(cause.clone()), out);
+        if let Some(txn) = self.transactions.get_mut(&transaction) {
+            txn.phase = Phase::Aborting(cause);
+        }
+        self.note_change(transaction, out);
+    }
+
+    /// Ends the present attempt: tells whoever may work on it that it aborts, and
+    /// lets go of the floors.
+    fn recall(&mut self, transaction: TransactionId, out: &mut Output) {
+        let Some(txn) = self.transactions.get(&transaction) else {
+            return;
+        };
+        let attempt = self.attempt_id(txn.attempt);
+        let concerned = txn
+            .branches
+            .iter()
+            .filter(|(_, branch)| branch.sent && branch.vote != Some(VoteKind::No));
+        let concerned: Vec<ParticipantName> = concerned.map(|(name, _)| name.clone()).collect();
+        self.close_attempt(transaction);
+        for participant in &concerned {
+            if self
+                .members
+                .get(participant)
+                .is_some_and(|member| member.reachable)
+            {
+                out.now
+                    .extend(self.frame(participant, ToParticipant::Abort(attempt)));
+            }
+        }
+    }
+
+    /// Lets go of everything the present attempt holds here.
+    fn close_attempt(&mut self, transaction: TransactionId) {
+        let Some(txn) = self.transactions.get(&transaction) else {
+            return;
+        };
+        self.attempts.remove(&txn.attempt);
+        self.open.remove(&txn.attempt);
+        for participant in txn.branches.keys() {
+            if let Some(member) = self.members.get_mut(participant) {
+                member.unfinished.remove(&txn.attempt);
+            }
+            self.timers
+                .disarm(&Timer::Repeat(transaction, participant.clone()));
+        }
+        self.timers.disarm(&Timer::Deadline(transaction));
+    }
+
+    pub(super) fn deadline_passed(
+        &mut self,
+        now: Millis,
+        transaction: TransactionId,
+        out: &mut Output,
+    ) {
+        let Some(txn) = self.transactions.get_mut(&transaction) else {
+            return;
+        };
+        let sent = txn.branches.values().any(|branch| branch.sent);
+        match &txn.phase {
+            Phase::Inquiring { .. } => {
+                let why = format!("transaction {transaction} could not be looked up in time");
+                let refusal = Refusal::retryable(Reason::OUTCOME_UNKNOWN, why);
+                self.drop_unstarted(transaction, refusal, out);
+            }
+            Phase::Alone if sent => {
+                let why = format!(
+                    "the only participant decides transaction {transaction} and has not answered \
+                     in time; ask again"
+                );
+                let refusal = Refusal::retryable(Reason::OUTCOME_UNKNOWN, why);
+                for request in core::mem::take(&mut txn.waiters) {
+                    out.now.push(refuse(request, refusal.clone()));
+                }
+            }
+            Phase::Open(_) | Phase::Preparing | Phase::Releasing | Phase::Alone => {
+                let silent = txn
+                    .branches
+                    .iter()
+                    .find(|(_, b)| b.vote.is_none() && txn.one_shot);
+                let participant = silent.map(|(name, _)| name.clone());
+                let refusal = self.late(transaction, participant.as_ref());
+                self.abort(
+                    now,
+                    transaction,
+                    Cause {
+                        refusal,
+                        participant,
+                    },
+                    out,
+                );
+            }
+            Phase::Deciding | Phase::Committing | Phase::Aborting(_) => {}
+        }
+    }
+
+    fn late(&self, transaction: TransactionId, silent: Option<&ParticipantName>) -> Refusal {
+        let who = match silent.map(|name| (name, self.members.get(name))) {
+            Some((name, Some(member))) if !member.reachable => {
+                format!(
+                    "; participant {name} at {} cannot be reached",
+                    member.address
+                )
+            }
+            Some((name, _)) => format!("; participant {name} has not voted"),
+            None => String::new(),
+        };
+        let why = format!("transaction {transaction} was not decided by its deadline{who}");
+        Refusal::retryable(Reason::DEADLINE_EXCEEDED, why)
+    }
+
+    /// The decision or the abort of a transaction has become durable.
+    pub(super) fn end_is_durable(
+        &mut self,
+        now: Millis,
+        transaction: TransactionId,
+        out: &mut Output,
+    ) {
+        let Some(txn) = self.transactions.get_mut(&transaction) else {
+            return;
+        };
+        match &txn.phase {
+            Phase::Deciding => {
+                txn.phase = Phase::Committing;
+                txn.history.enter(State::Committing, now);
+                let voters: Vec<ParticipantName> = txn.voters().cloned().collect();
+                let patience = self.settings.call_timeout;
+                for voter in voters {
+                    self.timers
+                        .arm(Timer::Repeat(transaction, voter), now + patience);
+                }
+                self.note_change(transaction, out);
+            }
+            Phase::Aborting(cause) => {
+                let ending = Ending::Aborted(cause.clone());
+                txn.history.enter(State::Aborted, now);
+                self.note_change(transaction, out);
+                self.remember(now, transaction, ending, true);
+            }
+            Phase::Inquiring { .. }
+            | Phase::Open(_)
+            | Phase::Preparing
+            | Phase::Releasing
+            | Phase::Alone
+            | Phase::Committing => {}
+        }
+    }
+
+    pub(super) fn acknowledged(
+        &mut self,
+        now: Millis,
+        from: &ParticipantName,
+        position: Position,
+        out: &mut Output,
+    ) {
+        let Some((transaction, txn)) = self.running(position) else {
+            return;
+        };
+        if !matches!(txn.phase, Phase::Committing) {
+            return;
+        }
+        let Some(branch) = txn.branches.get_mut(from) else {
+            return;
+        };
+        branch.acknowledged = true;
+        let open =
+            |b: &super::transaction::Branch| b.vote == Some(VoteKind::Yes) && !b.acknowledged;
+        let complete = !txn.branches.values().any(open);
+        if let Some(member) = self.members.get_mut(from) {
+            member.unfinished.remove(&position);
+        }
+        self.timers
+            .disarm(&Timer::Repeat(transaction, from.clone()));
+        if complete {
+            self.end_committed(now, transaction, out);
+        }
+    }
+
+    /// Everyone has acknowledged.
+    fn end_committed(&mut self, now: Millis, transaction: TransactionId, out: &mut Output) {
+        let Some(txn) = self.transactions.get_mut(&transaction) else {
+            return;
+        };
+        out.persist(Record::Ended {
+            attempt: txn.attempt,
+            at: now,
+        });
+        txn.history.enter(State::Committed, now);
+        let ending = Ending::Committed(txn.results());
+        self.note_change(transaction, out);
+        self.close_attempt(transaction);
+        self.remember(now, transaction, ending, true);
+    }
+
+    /// Ends a transaction of which nothing is written down here: it only read, or
+    /// a participant remembers it. `cause`: it aborted.
+    pub(super) fn end_unlogged(
+        &mut self,
+        now: Millis,
+        transaction: TransactionId,
+        cause: Option<Cause>,
+        out: &mut Output,
+    ) {
+        let Some(txn) = self.transactions.get_mut(&transaction) else {
+            return;
+        };
+        let (ending, state) = match cause {
+            Some(cause) => (Ending::Aborted(cause), State::Aborted),
+            None => (Ending::Committed(txn.results()), State::Committed),
+        };
+        txn.history.enter(state, now);
+        let mut waiters = core::mem::take(&mut txn.waiters);
+        if let Phase::Open(piece) = &mut txn.phase {
+            waiters.append(&mut piece.requests);
+        }
+        for request in waiters {
+            let report = Report {
+                transaction,
+                ending: ending.clone(),
+            };
+            out.now.push(reply(request, Reply::Finished(report)));
+        }
+        self.note_change(transaction, out);
+        self.close_attempt(transaction);
+        self.remember(now, transaction, ending, false);
+    }
+
+    /// The only participant has decided.
+    pub(super) fn decided_alone(
+        &mut self,
+        now: Millis,
+        from: &ParticipantName,
+        position: Position,
+        alone: Alone<Payload>,
+        out: &mut Output,
+    ) {
+        let Some((transaction, txn)) = self.running(position) else {
+            return;
+        };
+        if !matches!(txn.phase, Phase::Alone) {
+            return;
+        }
+        let Some(branch) = txn.branches.get_mut(from) else {
+            return;
+        };
+        txn.voted_at = Some(now);
+        let cause = match alone {
+            Alone::Committed(results) => {
+                branch.vote = Some(VoteKind::Yes);
+                branch.acknowledged = true;
+                branch.results = Some(results);
+                None
+            }
+            Alone::Aborted(refusal) => {
+                branch.vote = Some(VoteKind::No);
+                Some(Cause {
+                    refusal,
+                    participant: Some(from.clone()),
+                })
+            }
+        };
+        self.end_unlogged(now, transaction, cause, out);
+    }
+
+    /// The only participant would not decide: it refused the request itself.
+    pub(super) fn refused_alone(
+        &mut self,
+        transaction: TransactionId,
+        refusal: Refusal,
+        out: &mut Output,
+    ) {
+        self.close_attempt(transaction);
+        let Some(txn) = self.transactions.remove(&transaction) else {
+            return;
+        };
+        for request in txn.waiters {
+            out.now.push(refuse(request, refusal.clone()));
+        }
+    }
+
+    /// A reader has let go. With the boot number it voted with, it held its locks
+    /// until all votes were in; with another or none it may not have, and what
+    /// was read together was perhaps never true together.
+    pub(super) fn released(
+        &mut self,
+        now: Millis,
+        from: &ParticipantName,
+        position: Position,
+        boot: Option<Boot>,
+        out: &mut Output,
+    ) {
+        let Some((transaction, txn)) = self.running(position) else {
+            return;
+        };
+        if !matches!(txn.phase, Phase::Releasing) {
+            return;
+        }
+        let Some(branch) = txn.branches.get_mut(from) else {
+            return;
+        };
+        if boot.is_none() || branch.boot != boot {
+            return self.run_again(now, transaction, out);
+        }
+        branch.released = true;
+        let complete = txn.branches.values().all(|branch| branch.released);
+        self.timers
+            .disarm(&Timer::Repeat(transaction, from.clone()));
+        if complete {
+            self.end_unlogged(now, transaction, None, out);
+        }
+    }
+
+    /// Tries a read-only transaction again, as a new attempt.
+    fn run_again(&mut self, now: Millis, transaction: TransactionId, out: &mut Output) {
+        self.recall(transaction, out);
+        let Some(txn) = self.transactions.get_mut(&transaction) else {
+            return;
+        };
+        txn.voted_at = None;
+        let deadline = txn.deadline;
+        for branch in txn.branches.values_mut() {
+            branch.reset();
+        }
+        self.timers.arm(Timer::Deadline(transaction), deadline);
+        self.start_attempt(now, transaction, out);
+    }
+
+    /// Moves a finished transaction to the memory, and forgets what is too much.
+    pub(super) fn remember(
+        &mut self,
+        now: Millis,
+        transaction: TransactionId,
+        ending: Ending,
+        logged: bool,
+    ) {
+        let Some(txn) = self.transactions.remove(&transaction) else {
+            return;
+        };
+        match ending.outcome() {
+            Outcome::Committed => self.committed += 1,
+            Outcome::Aborted => self.aborted += 1,
+        }
+        let decided = txn.history.iter().find(|(state, _)| {
+            matches!(state, State::Committing | State::Aborted | State::Committed)
+        });
+        let decided_at = decided.map_or(now, |(_, at)| at);
+        let voted_at = txn.voted_at.unwrap_or(decided_at);
+        self.window.push(Sample {
+            outcome: ending.outcome(),
+            prepare: voted_at.since(txn.begun_at),
+            commit: (ending.outcome() == Outcome::Committed).then(|| now.since(voted_at)),
+            decision: decided_at.since(txn.begun_at),
+        });
+        let branches = super::view::branches(&txn);
+        let Transaction {
+            hash,
+            attempt,
+            history,
+            ..
+        } = txn;
+        let remembered = Remembered {
+            hash,
+            attempt,
+            ending,
+            history,
+            branches,
+            at: now,
+            logged,
+        };
+        self.memory
+            .insert(transaction, remembered, self.settings.results_max);
+        self.memory
+            .forget(now, self.settings.remember_max, self.settings.remember_for);
+    }
+
+    /// Tells those who watch that a transaction has changed.
+    pub(super) fn note_change(&self, transaction: TransactionId, out: &mut Output) {
+        if let Some(txn) = self.transactions.get(&transaction) {
+            out.now.push(Effect::Changed(self.view(transaction, txn)));
+        }
+    }
+}

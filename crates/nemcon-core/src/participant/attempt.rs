@@ -1,0 +1,147 @@
+//! An attempt as a participant sees it.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use super::event::State;
+use crate::history::History;
+use crate::id::{RequestId, TransactionId};
+use crate::message::{Operation, OperationsHash, Outcome, Peer, Task};
+use crate::reason::Refusal;
+use crate::resource::Resource;
+use crate::time::Millis;
+
+/// One attempt: what it is for, and where it is.
+#[derive(Clone, Debug)]
+pub(super) struct Attempt<R: Resource> {
+    pub(super) transaction: TransactionId,
+    pub(super) history: History<State>,
+    pub(super) phase: Phase<R>,
+}
+
+/// Where an attempt is, with what it needs there. Finer than
+/// [`State`](super::event::State): the protocol's state is the history's last.
+#[derive(Clone, Debug)]
+pub(super) enum Phase<R: Resource> {
+    /// Working or waiting for locks. Ends by itself if it must.
+    Active(Active<R>),
+    /// Voted read-only, and keeps its locks until it is released.
+    Holding(Vec<R::Result>),
+    /// The `Prepared` record is appended: only the decision ends it.
+    Prepared(Promise<R>),
+    /// Over; remembered for duplicates and peers until it lies below a durable
+    /// floor.
+    Finished(Finished<R>),
+}
+
+/// Work in hand.
+#[derive(Clone, Debug)]
+pub(super) struct Active<R: Resource> {
+    pub(super) task: Task,
+    pub(super) deadline: Millis,
+    /// What is done once the operations in hand have run.
+    pub(super) intent: Intent,
+    /// Who waits for that: the first call and its duplicates.
+    pub(super) requests: Vec<RequestId>,
+    pub(super) operations: Vec<Operation<R::Action>>,
+    pub(super) redo: R::Redo,
+    /// Something has run that may have written.
+    pub(super) wrote: bool,
+    /// Results of the pieces that were answered, in order.
+    pub(super) pieces: Vec<Vec<R::Result>>,
+}
+
+/// What is done once the operations in hand have run.
+#[derive(Clone, Debug)]
+pub(super) enum Intent {
+    /// Nothing is in hand: an interactive attempt between two pieces.
+    Rest,
+    /// Answer a piece of an interactive attempt.
+    Piece,
+    /// Vote.
+    Vote {
+        peers: Vec<Peer>,
+        read_only: bool,
+        one_shot: bool,
+    },
+    /// Decide.
+    Decide { hash: OperationsHash },
+}
+
+/// What a prepared attempt has promised, and how it asks for the outcome.
+#[derive(Clone, Debug)]
+pub(super) struct Promise<R: Resource> {
+    pub(super) age: TransactionId,
+    pub(super) redo: R::Redo,
+    /// `None` after a restart.
+    pub(super) results: Option<Vec<R::Result>>,
+    pub(super) asking: Asking,
+}
+
+/// Whom to ask about an attempt in doubt, and how often that was in vain.
+#[derive(Clone, Debug)]
+pub(super) struct Asking {
+    pub(super) coordinator_address: String,
+    pub(super) peers: Vec<Peer>,
+    pub(super) questions: u32,
+    /// The coordinator's failures in a row; from the second on, peers are asked.
+    pub(super) failures: u32,
+}
+
+/// How an attempt ended, and how far that is known to others.
+#[derive(Clone, Debug)]
+pub(super) enum Finished<R: Resource> {
+    /// As the coordinator or a peer said.
+    Heard(Outcome),
+    /// By itself; nothing is written down, so after a restart it may be unknown.
+    Declined(Refusal),
+    /// By itself, and written down: a peer was told that it aborts.
+    Refused,
+    /// It voted read-only and let go. What became of it is not known here.
+    Read(Vec<R::Result>),
+    /// It decided alone: only read, so nothing is written down.
+    ReadAlone(Vec<R::Result>),
+    /// It decided alone; the transaction's memory has the particulars.
+    DecidedAlone,
+    /// An operator decided; the real decision is still being asked for.
+    ByHand(ByHand),
+}
+
+/// An operator's decision.
+#[derive(Clone, Debug)]
+pub(super) struct ByHand {
+    pub(super) outcome: Outcome,
+    pub(super) reason: String,
+    pub(super) age: TransactionId,
+    pub(super) asking: Asking,
+}
+
+impl<R: Resource> Attempt<R> {
+    pub(super) fn new(
+        transaction: TransactionId,
+        state: State,
+        at: Millis,
+        phase: Phase<R>,
+    ) -> Self {
+        let mut history = History::default();
+        history.enter(state, at);
+        Self {
+            transaction,
+            history,
+            phase,
+        }
+    }
+
+    pub(super) const fn is_finished(&self) -> bool {
+        matches!(self.phase, Phase::Finished(_))
+    }
+
+    /// Whether the real decision is still to be heard.
+    pub(super) fn asking_mut(&mut self) -> Option<&mut Asking> {
+        match &mut self.phase {
+            Phase::Prepared(promise) => Some(&mut promise.asking),
+            Phase::Finished(Finished::ByHand(by_hand)) => Some(&mut by_hand.asking),
+            Phase::Active(_) | Phase::Holding(_) | Phase::Finished(_) => None,
+        }
+    }
+}

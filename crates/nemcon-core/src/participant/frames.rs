@@ -1,0 +1,524 @@
+//! What a coordinator says, message by message. Every one may come twice, late,
+//! or after those that were sent behind it.
+
+use alloc::format;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use super::attempt::{Active, Attempt, Finished, Intent, Phase};
+use super::coordinators::Seen;
+use super::event::{Effect, State};
+use super::record::Record;
+use super::{Drain, Lane, Output, Participant, Timer};
+use crate::id::{AttemptId, CoordinatorId, Lsn, RequestId, TransactionId};
+use crate::message::{
+    Alone, Answer, CommitOnePhase, Execute, Frame, Header, Hello, Operation, Prepare, Task,
+    ToParticipant, Vote, Work,
+};
+use crate::reason::{Reason, Refusal};
+use crate::resource::Resource;
+use crate::time::{Millis, Span};
+
+impl<R: Resource> Participant<R> {
+    pub(super) fn frame_received(
+        &mut self,
+        now: Millis,
+        request: RequestId,
+        frame: Frame<R::Action>,
+        out: &mut Output<R>,
+    ) {
+        let Frame { header, message } = frame;
+        if let Some(attempt) = foreign_attempt(&header, &message) {
+            let why = format!(
+                "attempt {attempt} is not one of coordinator {}",
+                header.coordinator
+            );
+            let refusal = Refusal::new(Reason::PEER_REFUSED, why);
+            return self.refuse(header.coordinator, request, Some(attempt), refusal, out);
+        }
+        match self.coordinators.see(&header) {
+            Seen::Stale { known } => {
+                let why = format!(
+                    "epoch {} has ended; {known} is the newest seen",
+                    header.epoch
+                );
+                let refusal = Refusal::retryable(Reason::STALE_EPOCH, why);
+                let attempt = attempt_of(&message);
+                out.now.push(Effect::Answer {
+                    request,
+                    answer: Answer::Refused { attempt, refusal },
+                });
+                return;
+            }
+            Seen::Newer => self.enter_epoch(now, &header, out),
+            Seen::Current => {}
+        }
+        self.log_floor(header.coordinator, out);
+        match message {
+            ToParticipant::Hello(hello) => self.hello(now, request, &header, hello, out),
+            ToParticipant::Execute(execute) => self.execute(now, request, execute, out),
+            ToParticipant::Prepare(prepare) => self.prepare(now, request, prepare, out),
+            ToParticipant::Commit(attempt) => self.commit(now, request, attempt, out),
+            ToParticipant::Abort(attempt) => self.abort(now, request, attempt, out),
+            ToParticipant::Release(attempt) => self.let_go(request, attempt, out),
+            ToParticipant::CommitOnePhase(commit) => self.one_phase(now, request, commit, out),
+            ToParticipant::Inquire(transaction) => {
+                self.inquire(request, header.coordinator, transaction, out);
+            }
+        }
+    }
+
+    /// Records a newer epoch and ends what the older ones left unprepared.
+    fn enter_epoch(&mut self, now: Millis, header: &Header, out: &mut Output<R>) {
+        let Header {
+            coordinator, epoch, ..
+        } = *header;
+        let lsn = out.persist(Record::EpochSeen { coordinator, epoch });
+        self.coordinators.enter_epoch(coordinator, epoch, lsn);
+        let older: Vec<AttemptId> = self
+            .attempts_of(coordinator)
+            .filter(|(id, attempt)| {
+                let unprepared = matches!(attempt.phase, Phase::Active(_) | Phase::Holding(_));
+                id.position.epoch < epoch && unprepared
+            })
+            .map(|(id, _)| id)
+            .collect();
+        for attempt in older {
+            let why = format!("coordinator restarted in epoch {epoch} before this was decided");
+            let refusal = Refusal::retryable(Reason::COORDINATOR_RESTARTED, why);
+            self.abandon(now, attempt, refusal, out);
+        }
+    }
+
+    /// Logs the floor when enough attempts wait below it to be forgotten.
+    fn log_floor(&mut self, coordinator: CoordinatorId, out: &mut Output<R>) {
+        if let Some(floor) = self.coordinators.floor_to_log(coordinator) {
+            let lsn = out.persist(Record::FloorRaised { coordinator, floor });
+            self.coordinators.log_floor(coordinator, floor, lsn);
+        }
+    }
+
+    /// Forgets what is finished below floors that are durable.
+    pub(super) fn forget_below_durable_floors(&mut self) {
+        let durable = self.durable;
+        for (coordinator, known) in self.coordinators.iter() {
+            if known.logged_lsn > durable || known.logged_lsn == Lsn(0) {
+                continue;
+            }
+            let from = AttemptId {
+                coordinator,
+                position: Default::default(),
+            };
+            let to = AttemptId {
+                coordinator,
+                position: known.logged_floor,
+            };
+            let forgettable: Vec<AttemptId> = self
+                .attempts
+                .range(from..to)
+                .filter(|(id, attempt)| {
+                    let by_hand = matches!(attempt.phase, Phase::Finished(Finished::ByHand(_)));
+                    attempt.is_finished() && !by_hand && !self.keeps_locks(**id)
+                })
+                .map(|(id, _)| *id)
+                .collect();
+            for id in forgettable {
+                self.attempts.remove(&id);
+            }
+        }
+    }
+
+    fn hello(
+        &mut self,
+        now: Millis,
+        request: RequestId,
+        header: &Header,
+        hello: Hello,
+        out: &mut Output<R>,
+    ) {
+        let coordinator = header.coordinator;
+        self.coordinators.entry(coordinator).address = Some(hello.address);
+        let in_doubt: Vec<AttemptId> = self
+            .attempts
+            .range(
+                AttemptId {
+                    coordinator,
+                    position: Default::default(),
+                }..,
+            )
+            .take_while(|(id, _)| id.coordinator == coordinator)
+            .filter(|(_, attempt)| attempt.is_asking())
+            .map(|(id, _)| *id)
+            .collect();
+        for attempt in in_doubt {
+            self.ask_afresh(now, attempt, out);
+        }
+        let answer = Answer::Welcome { boot: self.boot };
+        self.answer(Lane::Now, coordinator, request, answer, out);
+    }
+
+    fn execute(
+        &mut self,
+        now: Millis,
+        request: RequestId,
+        execute: Execute<R::Action>,
+        out: &mut Output<R>,
+    ) {
+        let Execute {
+            task,
+            number,
+            operations,
+        } = execute;
+        let id = task.attempt;
+        let gap = || {
+            let why = format!("piece {number} of attempt {id} does not follow what is held here");
+            Refusal::retryable(Reason::WORK_LOST, why)
+        };
+        match self.attempts.get_mut(&id).map(|attempt| &mut attempt.phase) {
+            None if number == 1 => {
+                let intent = Intent::Piece;
+                self.begin_work(now, request, task, operations, intent, out);
+            }
+            Some(Phase::Active(active)) => {
+                let done = active.pieces.len();
+                let at = number as usize;
+                let busy = !matches!(active.intent, Intent::Rest);
+                if (1..=done).contains(&at) {
+                    let results = Ok(active.pieces[at - 1].clone());
+                    let answer = Answer::Executed {
+                        attempt: id,
+                        number,
+                        boot: self.boot,
+                        results,
+                    };
+                    self.answer(Lane::Now, id.coordinator, request, answer, out);
+                } else if at == done + 1 && matches!(active.intent, Intent::Piece) {
+                    active.requests.push(request);
+                } else if at == done + 1 && !busy {
+                    active.requests.push(request);
+                    active.operations = operations;
+                    active.intent = Intent::Piece;
+                    active.task.lock_wait = task.lock_wait;
+                    self.runnable.push_back(id);
+                } else {
+                    self.refuse(id.coordinator, request, Some(id), gap(), out);
+                }
+            }
+            Some(Phase::Finished(Finished::Declined(refusal))) => {
+                let results = Err(refusal.clone());
+                let answer = Answer::Executed {
+                    attempt: id,
+                    number,
+                    boot: self.boot,
+                    results,
+                };
+                self.answer(Lane::Now, id.coordinator, request, answer, out);
+            }
+            None => self.refuse(id.coordinator, request, Some(id), gap(), out),
+            Some(Phase::Holding(_) | Phase::Prepared(_) | Phase::Finished(_)) => {
+                self.refuse_ended(request, id, out);
+            }
+        }
+    }
+
+    fn prepare(
+        &mut self,
+        now: Millis,
+        request: RequestId,
+        prepare: Prepare<R::Action>,
+        out: &mut Output<R>,
+    ) {
+        let Prepare {
+            task,
+            work,
+            peers,
+            read_only,
+        } = prepare;
+        let id = task.attempt;
+        let Some(attempt) = self.attempts.get_mut(&id) else {
+            return match work {
+                Work::OneShot(operations) => {
+                    let intent = Intent::Vote {
+                        peers,
+                        read_only,
+                        one_shot: true,
+                    };
+                    self.begin_work(now, request, task, operations, intent, out);
+                }
+                Work::Interactive { .. } => {
+                    self.vote_no_on_lost_work(now, request, &task, out);
+                }
+            };
+        };
+        let vote = match &mut attempt.phase {
+            Phase::Active(active) => match (&active.intent, work) {
+                (Intent::Vote { .. }, _) => return active.requests.push(request),
+                (Intent::Rest, Work::Interactive { boot, count }) => {
+                    active.requests.push(request);
+                    active.operations = Vec::new();
+                    active.intent = Intent::Vote {
+                        peers,
+                        read_only,
+                        one_shot: false,
+                    };
+                    if boot == self.boot && count as usize == active.pieces.len() {
+                        return self.runnable.push_back(id);
+                    }
+                    let refusal = lost_work(id);
+                    return self.decline(now, id, refusal, out);
+                }
+                (Intent::Rest | Intent::Piece | Intent::Decide { .. }, _) => {
+                    let why = format!("attempt {id} is at other work here");
+                    let refusal = Refusal::new(Reason::PEER_REFUSED, why);
+                    return self.refuse(id.coordinator, request, Some(id), refusal, out);
+                }
+            },
+            Phase::Holding(results) => Vote::ReadOnly(results.clone()),
+            Phase::Finished(Finished::Read(results)) => Vote::ReadOnly(results.clone()),
+            Phase::Prepared(promise) => Vote::Yes(promise.results.clone()),
+            Phase::Finished(Finished::Declined(refusal)) => Vote::No(refusal.clone()),
+            Phase::Finished(
+                Finished::Heard(_)
+                | Finished::Refused
+                | Finished::ReadAlone(_)
+                | Finished::DecidedAlone
+                | Finished::ByHand(_),
+            ) => return self.refuse_ended(request, id, out),
+        };
+        let lane = if matches!(vote, Vote::Yes(_)) {
+            Lane::After
+        } else {
+            Lane::Now
+        };
+        let answer = Answer::Voted {
+            attempt: id,
+            boot: self.boot,
+            vote,
+        };
+        self.answer(lane, id.coordinator, request, answer, out);
+    }
+
+    /// Interactive work was done here before a restart, and is gone.
+    fn vote_no_on_lost_work(
+        &mut self,
+        now: Millis,
+        request: RequestId,
+        task: &Task,
+        out: &mut Output<R>,
+    ) {
+        let id = task.attempt;
+        if let Some(refusal) = self.refusal_of_unknown(id) {
+            return self.refuse(id.coordinator, request, Some(id), refusal, out);
+        }
+        let refusal = lost_work(id);
+        let phase = Phase::Finished(Finished::Declined(refusal.clone()));
+        self.attempts.insert(
+            id,
+            Attempt::new(task.transaction, State::Aborted, now, phase),
+        );
+        self.coordinators.count_finished(id);
+        let vote = Vote::No(refusal);
+        let answer = Answer::Voted {
+            attempt: id,
+            boot: self.boot,
+            vote,
+        };
+        self.answer(Lane::Now, id.coordinator, request, answer, out);
+    }
+
+    fn one_phase(
+        &mut self,
+        now: Millis,
+        request: RequestId,
+        commit: CommitOnePhase<R::Action>,
+        out: &mut Output<R>,
+    ) {
+        let CommitOnePhase { task, hash, work } = commit;
+        let (id, transaction) = (task.attempt, task.transaction);
+        if let Some(entry) = self.alone.get(transaction) {
+            if entry.hash != hash {
+                let refusal = reused(transaction);
+                return self.refuse(id.coordinator, request, Some(id), refusal, out);
+            }
+            let lane = if entry.lsn > self.durable {
+                Lane::After
+            } else {
+                Lane::Now
+            };
+            let answer = Answer::DecidedAlone {
+                attempt: id,
+                alone: entry.alone.clone(),
+            };
+            return self.answer(lane, id.coordinator, request, answer, out);
+        }
+        if self.alone.may_have_forgotten(transaction) {
+            let why = format!("transaction {transaction} is as old as outcomes forgotten here");
+            let refusal = Refusal::new(Reason::OUTCOME_FORGOTTEN, why);
+            return self.refuse(id.coordinator, request, Some(id), refusal, out);
+        }
+        let intent = Intent::Decide { hash };
+        match self.attempts.get_mut(&id).map(|attempt| &mut attempt.phase) {
+            None => match work {
+                Work::OneShot(operations) => {
+                    self.begin_work(now, request, task, operations, intent, out);
+                }
+                Work::Interactive { .. } => {
+                    // Nothing was decided here, and now nothing will be: the
+                    // decision is recorded like any other.
+                    let operations = vec![Operation {
+                        action: Err(lost_work(id)),
+                        read_only: false,
+                    }];
+                    self.begin_work(now, request, task, operations, intent, out);
+                }
+            },
+            Some(Phase::Active(active)) => match (&active.intent, work) {
+                (Intent::Decide { .. }, _) => active.requests.push(request),
+                (Intent::Rest, Work::Interactive { boot, count }) => {
+                    active.requests.push(request);
+                    active.intent = intent;
+                    active.operations = Vec::new();
+                    if boot == self.boot && count as usize == active.pieces.len() {
+                        return self.runnable.push_back(id);
+                    }
+                    self.decline(now, id, lost_work(id), out);
+                }
+                (Intent::Rest | Intent::Piece | Intent::Vote { .. }, _) => {
+                    let why = format!("attempt {id} is at other work here");
+                    let refusal = Refusal::new(Reason::PEER_REFUSED, why);
+                    self.refuse(id.coordinator, request, Some(id), refusal, out);
+                }
+            },
+            Some(Phase::Finished(Finished::ReadAlone(results))) => {
+                let alone = Alone::Committed(results.clone());
+                let answer = Answer::DecidedAlone { attempt: id, alone };
+                self.answer(Lane::Now, id.coordinator, request, answer, out);
+            }
+            Some(Phase::Holding(_) | Phase::Prepared(_) | Phase::Finished(_)) => {
+                self.refuse_ended(request, id, out);
+            }
+        }
+    }
+
+    fn inquire(
+        &mut self,
+        request: RequestId,
+        coordinator: CoordinatorId,
+        transaction: TransactionId,
+        out: &mut Output<R>,
+    ) {
+        let (trace, lsn) = self.alone.trace(transaction);
+        let lane = if lsn > self.durable {
+            Lane::After
+        } else {
+            Lane::Now
+        };
+        self.answer(
+            lane,
+            coordinator,
+            request,
+            Answer::Traced { transaction, trace },
+            out,
+        );
+    }
+
+    /// Starts work on an attempt that is not known here, if it is not an old one.
+    fn begin_work(
+        &mut self,
+        now: Millis,
+        request: RequestId,
+        task: Task,
+        operations: Vec<Operation<R::Action>>,
+        intent: Intent,
+        out: &mut Output<R>,
+    ) {
+        let (id, transaction) = (task.attempt, task.transaction);
+        if let Some(refusal) = self.refusal_of_unknown(id) {
+            return self.refuse(id.coordinator, request, Some(id), refusal, out);
+        }
+        let deadline = now + task.remaining;
+        let spent = task.remaining == Span(0);
+        let active = Active {
+            task,
+            deadline,
+            intent,
+            requests: vec![request],
+            operations,
+            redo: R::Redo::default(),
+            wrote: false,
+            pieces: Vec::new(),
+        };
+        let phase = Phase::Active(active);
+        self.attempts
+            .insert(id, Attempt::new(transaction, State::Active, now, phase));
+        self.timers
+            .arm(Timer::Lease(id), deadline + self.settings.lease_grace);
+        if spent {
+            let refusal =
+                Refusal::retryable(Reason::DEADLINE_EXCEEDED, "the deadline passed on the way");
+            self.decline(now, id, refusal, out);
+        } else if self.alone.get(transaction).is_some() {
+            self.decline(now, id, reused(transaction), out);
+        } else {
+            self.runnable.push_back(id);
+        }
+    }
+
+    /// Why work on an unknown attempt is not begun.
+    fn refusal_of_unknown(&self, id: AttemptId) -> Option<Refusal> {
+        if self.coordinators.is_stale(id) || self.coordinators.is_below_floor(id) {
+            let why = format!("attempt {id} is not known here and its coordinator is past it");
+            return Some(Refusal::retryable(Reason::BELOW_FLOOR, why));
+        }
+        let stopping = self.drain != Drain::No;
+        let why = format!("participant {} is stopping; send again", self.settings.name);
+        stopping.then(|| Refusal::retryable(Reason::NOT_SERVING, why))
+    }
+
+    pub(super) fn refuse_ended(&mut self, request: RequestId, id: AttemptId, out: &mut Output<R>) {
+        let why = format!("attempt {id} has ended here");
+        let refusal = Refusal::retryable(Reason::ATTEMPT_ENDED, why);
+        self.refuse(id.coordinator, request, Some(id), refusal, out);
+    }
+
+    pub(super) fn refuse(
+        &mut self,
+        coordinator: CoordinatorId,
+        request: RequestId,
+        attempt: Option<AttemptId>,
+        refusal: Refusal,
+        out: &mut Output<R>,
+    ) {
+        let answer = Answer::Refused { attempt, refusal };
+        self.answer(Lane::Now, coordinator, request, answer, out);
+    }
+}
+
+fn lost_work(id: AttemptId) -> Refusal {
+    let why = format!("a restart has lost work of attempt {id}");
+    Refusal::retryable(Reason::WORK_LOST, why)
+}
+
+fn reused(transaction: TransactionId) -> Refusal {
+    let why =
+        format!("transaction id {transaction} was used for other operations; choose a new one");
+    Refusal::new(Reason::TRANSACTION_ID_REUSED, why)
+}
+
+fn attempt_of<A>(message: &ToParticipant<A>) -> Option<AttemptId> {
+    match message {
+        ToParticipant::Commit(id) | ToParticipant::Abort(id) | ToParticipant::Release(id) => {
+            Some(*id)
+        }
+        ToParticipant::Hello(_) | ToParticipant::Inquire(_) => None,
+        ToParticipant::Execute(_)
+        | ToParticipant::Prepare(_)
+        | ToParticipant::CommitOnePhase(_) => message.task().map(|task| task.attempt),
+    }
+}
+
+/// The attempt a message speaks of, if its sender cannot have begun it.
+fn foreign_attempt<A>(header: &Header, message: &ToParticipant<A>) -> Option<AttemptId> {
+    attempt_of(message)
+        .filter(|id| id.coordinator != header.coordinator || id.position.epoch > header.epoch)
+}

@@ -1,0 +1,426 @@
+//! The log's side: what a record means after a restart, and which records a
+//! checkpoint must repeat.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use super::attempt::{Asking, Attempt, ByHand, Finished, Phase, Promise};
+use super::ending::state_of;
+use super::event::State;
+use super::record::{AloneEnding, DecidedAlone, Prepared, Record, ResolvedByHand};
+use super::{Damage, Output, Participant, Timer, alone};
+use crate::codec::CorruptLog;
+use crate::id::{AttemptId, Lsn, TransactionId};
+use crate::lock::{Grant, LockKey, Mode};
+use crate::message::{Alone, Outcome};
+use crate::resource::Resource;
+use crate::time::{Millis, Span};
+
+/// How far a checkpoint has come.
+#[derive(Clone, Debug, Default)]
+pub struct Cursor(Stage);
+
+#[derive(Clone, Debug, Default)]
+enum Stage {
+    #[default]
+    Bounds,
+    Attempts(Option<AttemptId>),
+    Alone(Option<TransactionId>),
+    Damage,
+    End,
+}
+
+impl<R: Resource> Participant<R> {
+    pub(super) fn replay_record(&mut self, lsn: Lsn, record: Record) -> Result<(), CorruptLog> {
+        match record {
+            Record::Started { id, boot, .. } => {
+                self.id = id;
+                self.boot = self.boot.max(boot);
+            }
+            Record::EpochSeen { coordinator, epoch } => {
+                self.coordinators.enter_epoch(coordinator, epoch, lsn);
+            }
+            Record::FloorRaised { coordinator, floor } => {
+                self.coordinators.log_floor(coordinator, floor, lsn);
+            }
+            Record::Prepared(prepared) => self.replay_prepared(lsn, prepared)?,
+            Record::Committed { attempt, at } => {
+                self.replay_decision(lsn, attempt, Outcome::Committed, at)?;
+            }
+            Record::Aborted { attempt, at } => {
+                self.replay_decision(lsn, attempt, Outcome::Aborted, at)?;
+            }
+            Record::Refused { attempt, at } => {
+                self.replay_finished(attempt, State::Aborted, at, Finished::Refused);
+            }
+            Record::DecidedAlone(decided) => self.replay_alone(lsn, decided)?,
+            Record::Forgotten { through } => self.alone.set_forgotten(through),
+            Record::ResolvedByHand(resolved) => self.replay_by_hand(lsn, resolved),
+            Record::Damaged(record) => {
+                let reports = record.by_hand.map(|_| 0);
+                self.damage
+                    .insert(record.attempt, Damage { record, reports });
+            }
+            Record::DamageAcknowledged { attempt } => {
+                self.damage.remove(&attempt);
+            }
+        }
+        self.durable = self.durable.max(lsn);
+        Ok(())
+    }
+
+    fn replay_prepared(&mut self, lsn: Lsn, record: Prepared) -> Result<(), CorruptLog> {
+        let id = record.attempt;
+        match self.attempts.get(&id).map(|attempt| &attempt.phase) {
+            // A checkpoint repeats what was prepared, or resolved by hand.
+            Some(Phase::Prepared(_) | Phase::Finished(Finished::ByHand(_))) => return Ok(()),
+            Some(Phase::Active(_) | Phase::Holding(_) | Phase::Finished(_)) => {
+                return Err(illegal(lsn, "Prepared", id, "the attempt has ended"));
+            }
+            None => {}
+        }
+        for (key, mode) in &record.locks {
+            if let Grant::Waiting(_) = self.locks.request(id, key, *mode) {
+                let why = format!("the lock on {key} is held by another prepared attempt");
+                return Err(illegal(lsn, "Prepared", id, &why));
+            }
+        }
+        let redo = match record.redo.as_slice() {
+            [] => R::Redo::default(),
+            bytes => self.resource.decode_redo(bytes)?,
+        };
+        let Prepared {
+            coordinator_address,
+            peers,
+            ..
+        } = record;
+        let asking = Asking {
+            coordinator_address,
+            peers,
+            questions: 0,
+            failures: 0,
+        };
+        let phase = Phase::Prepared(Promise {
+            age: record.age,
+            redo,
+            results: None,
+            asking,
+        });
+        let mut attempt = Attempt::new(record.transaction, State::Active, record.begun_at, phase);
+        attempt.history.enter(State::Prepared, record.at);
+        self.attempts.insert(id, attempt);
+        Ok(())
+    }
+
+    fn replay_decision(
+        &mut self,
+        lsn: Lsn,
+        id: AttemptId,
+        decided: Outcome,
+        at: Millis,
+    ) -> Result<(), CorruptLog> {
+        let Some(attempt) = self.attempts.get_mut(&id) else {
+            // Prepared before the checkpoint: the stored data have it.
+            self.replay_finished(id, state_of(decided), at, Finished::Heard(decided));
+            return Ok(());
+        };
+        match &mut attempt.phase {
+            Phase::Prepared(promise) => {
+                let redo = core::mem::take(&mut promise.redo);
+                attempt.history.enter(state_of(decided), at);
+                if decided == Outcome::Committed {
+                    self.apply(lsn, &redo);
+                }
+                self.finish(id, Finished::Heard(decided));
+                self.locks.release(id);
+            }
+            Phase::Finished(Finished::ByHand(_)) => {
+                self.set_finished(id, Finished::Heard(decided));
+            }
+            Phase::Finished(Finished::Heard(before)) if *before == decided => {}
+            Phase::Active(_) | Phase::Holding(_) | Phase::Finished(_) => {
+                return Err(illegal(lsn, "decision", id, "another end is on record"));
+            }
+        }
+        Ok(())
+    }
+
+    fn replay_finished(&mut self, id: AttemptId, state: State, at: Millis, how: Finished<R>) {
+        let unknown = TransactionId::from_parts(Millis(0), 0);
+        let attempt = Attempt::new(unknown, state, at, Phase::Finished(how));
+        if self.attempts.insert(id, attempt).is_none() {
+            self.coordinators.count_finished(id);
+        }
+    }
+
+    fn replay_alone(&mut self, lsn: Lsn, record: DecidedAlone) -> Result<(), CorruptLog> {
+        let DecidedAlone {
+            attempt,
+            transaction,
+            hash,
+            ending,
+            redo,
+            at,
+        } = record;
+        if self.alone.get(transaction).is_some() {
+            return Ok(());
+        }
+        let (alone, state) = match ending {
+            AloneEnding::Committed(results) => {
+                let decode = |bytes: &minicbor::bytes::ByteVec| self.resource.decode_result(bytes);
+                let results = results.iter().map(decode).collect::<Result<Vec<_>, _>>()?;
+                (Alone::Committed(results), State::Committed)
+            }
+            AloneEnding::Aborted(refusal) => (Alone::Aborted(refusal), State::Aborted),
+        };
+        if !redo.is_empty() {
+            let redo = self.resource.decode_redo(&redo)?;
+            self.apply(lsn, &redo);
+        }
+        self.alone.insert(
+            transaction,
+            alone::Entry {
+                attempt,
+                hash,
+                alone,
+                lsn,
+                at,
+            },
+        );
+        self.replay_finished(attempt, state, at, Finished::DecidedAlone);
+        Ok(())
+    }
+
+    fn replay_by_hand(&mut self, lsn: Lsn, record: ResolvedByHand) {
+        let id = record.attempt;
+        // Unknown: prepared before the checkpoint, which repeats both records.
+        let Some(attempt) = self.attempts.get_mut(&id) else {
+            return;
+        };
+        let Phase::Prepared(promise) = &mut attempt.phase else {
+            return;
+        };
+        let redo = core::mem::take(&mut promise.redo);
+        let (age, asking) = (promise.age, promise.asking.clone());
+        attempt.history.enter(state_of(record.outcome), record.at);
+        if record.outcome == Outcome::Committed {
+            self.apply(lsn, &redo);
+        }
+        let ResolvedByHand {
+            outcome, reason, ..
+        } = record;
+        self.set_finished(
+            id,
+            Finished::ByHand(ByHand {
+                outcome,
+                reason,
+                age,
+                asking,
+            }),
+        );
+        self.locks.release(id);
+    }
+
+    /// The log has been read: begins a new boot and asks about what is in doubt.
+    pub(super) fn begin_boot(&mut self, now: Millis, out: &mut Output<R>) {
+        self.stored.clear();
+        self.boot = self.boot.next();
+        self.locks.set_boot(self.boot);
+        out.persist(Record::Started {
+            id: self.id,
+            boot: self.boot,
+            at: now,
+        });
+        for id in self.asking() {
+            let wait = self
+                .jitter
+                .backoff(self.settings.ask_first, self.settings.ask_first, 0);
+            self.timers.arm(Timer::Ask(id), now + wait);
+        }
+        let unreported = self
+            .damage
+            .iter()
+            .filter(|(_, damage)| damage.reports.is_some());
+        for id in unreported.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.timers.arm(Timer::Report(id), now + Span::from_secs(1));
+        }
+        self.alone
+            .forget(now, self.settings.remember_max, self.settings.remember_for);
+    }
+
+    pub(super) fn live_records_from(&self, cursor: &mut Cursor, max: usize) -> Vec<Record> {
+        let mut records = Vec::new();
+        while records.len() < max {
+            cursor.0 = match &cursor.0 {
+                Stage::Bounds => {
+                    self.live_bounds(&mut records);
+                    Stage::Attempts(None)
+                }
+                Stage::Attempts(after) => match self.live_attempts(*after, max, &mut records) {
+                    Some(last) => Stage::Attempts(Some(last)),
+                    None => Stage::Alone(None),
+                },
+                Stage::Alone(after) => match self.live_alone(*after, max, &mut records) {
+                    Some(last) => Stage::Alone(Some(last)),
+                    None => Stage::Damage,
+                },
+                Stage::Damage => {
+                    let damage = self.damage.values();
+                    records.extend(damage.map(|damage| Record::Damaged(damage.record.clone())));
+                    Stage::End
+                }
+                Stage::End => break,
+            };
+        }
+        records
+    }
+
+    fn live_bounds(&self, records: &mut Vec<Record>) {
+        records.push(Record::Started {
+            id: self.id,
+            boot: self.boot,
+            at: Millis(0),
+        });
+        records.push(Record::Forgotten {
+            through: self.alone.forgotten(),
+        });
+        for (coordinator, known) in self.coordinators.iter() {
+            records.push(Record::EpochSeen {
+                coordinator,
+                epoch: known.epoch,
+            });
+            records.push(Record::FloorRaised {
+                coordinator,
+                floor: known.logged_floor,
+            });
+        }
+    }
+
+    /// Live records of the next attempts; the last one looked at, or none when
+    /// there were no more.
+    fn live_attempts(
+        &self,
+        after: Option<AttemptId>,
+        max: usize,
+        records: &mut Vec<Record>,
+    ) -> Option<AttemptId> {
+        use core::ops::Bound::{Excluded, Unbounded};
+        let from = after.map_or(Unbounded, Excluded);
+        let mut last = None;
+        for (id, attempt) in self.attempts.range((from, Unbounded)).take(max) {
+            last = Some(*id);
+            self.live_attempt(*id, attempt, records);
+        }
+        last
+    }
+
+    fn live_attempt(&self, id: AttemptId, attempt: &Attempt<R>, records: &mut Vec<Record>) {
+        let at = attempt
+            .history
+            .iter()
+            .last()
+            .map_or(Millis(0), |(_, at)| at);
+        match &attempt.phase {
+            // Unprepared work, and ends that nobody was promised, are not kept.
+            Phase::Active(_)
+            | Phase::Holding(_)
+            | Phase::Finished(Finished::Declined(_) | Finished::Read(_) | Finished::ReadAlone(_)) =>
+                {}
+            // Its record comes with the memory of those decided alone.
+            Phase::Finished(Finished::DecidedAlone) => {}
+            Phase::Finished(Finished::Heard(Outcome::Committed)) => {
+                records.push(Record::Committed { attempt: id, at });
+            }
+            Phase::Finished(Finished::Heard(Outcome::Aborted)) => {
+                records.push(Record::Aborted { attempt: id, at });
+            }
+            Phase::Finished(Finished::Refused) => {
+                records.push(Record::Refused { attempt: id, at });
+            }
+            Phase::Prepared(promise) => {
+                let redo = self.resource.encode_redo(&promise.redo);
+                let asking = &promise.asking;
+                records.push(self.prepared_again(id, attempt, promise.age, asking, redo));
+            }
+            Phase::Finished(Finished::ByHand(by_hand)) => {
+                // Its redo was applied long ago and must not be applied again.
+                let asking = &by_hand.asking;
+                records.push(self.prepared_again(id, attempt, by_hand.age, asking, Vec::new()));
+                let (outcome, reason) = (by_hand.outcome, by_hand.reason.clone());
+                let resolved = ResolvedByHand {
+                    attempt: id,
+                    outcome,
+                    reason,
+                    at,
+                };
+                records.push(Record::ResolvedByHand(resolved));
+            }
+        }
+    }
+
+    fn prepared_again(
+        &self,
+        id: AttemptId,
+        attempt: &Attempt<R>,
+        age: TransactionId,
+        asking: &Asking,
+        redo: Vec<u8>,
+    ) -> Record {
+        let entered = |wanted| attempt.history.iter().find(|(state, _)| *state == wanted);
+        let locks: Vec<(LockKey, Mode)> = self
+            .locks
+            .held_by(id)
+            .map(|(key, mode)| (key.clone(), mode))
+            .collect();
+        Record::Prepared(Prepared {
+            attempt: id,
+            transaction: attempt.transaction,
+            age,
+            coordinator_address: asking.coordinator_address.clone(),
+            peers: asking.peers.clone(),
+            locks,
+            redo,
+            begun_at: entered(State::Active).map_or(Millis(0), |(_, at)| at),
+            at: entered(State::Prepared).map_or(Millis(0), |(_, at)| at),
+        })
+    }
+
+    fn live_alone(
+        &self,
+        after: Option<TransactionId>,
+        max: usize,
+        records: &mut Vec<Record>,
+    ) -> Option<TransactionId> {
+        let mut last = None;
+        for (transaction, entry) in self.alone.entries_after(after).take(max) {
+            last = Some(transaction);
+            let ending = match &entry.alone {
+                Alone::Committed(results) => {
+                    let encoded = results
+                        .iter()
+                        .map(|result| self.resource.encode_result(result));
+                    AloneEnding::Committed(encoded.map(Into::into).collect())
+                }
+                Alone::Aborted(refusal) => AloneEnding::Aborted(refusal.clone()),
+            };
+            records.push(Record::DecidedAlone(DecidedAlone {
+                attempt: entry.attempt,
+                transaction,
+                hash: entry.hash,
+                ending,
+                redo: Vec::new(),
+                at: entry.at,
+            }));
+        }
+        last
+    }
+}
+
+fn illegal(lsn: Lsn, record: &str, id: AttemptId, why: &str) -> CorruptLog {
+    CorruptLog::Illegal {
+        lsn,
+        record: format!("{record} of attempt {id}"),
+        why: String::from(why),
+    }
+}

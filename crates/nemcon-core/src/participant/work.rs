@@ -1,0 +1,400 @@
+//! Takes locks and runs actions.
+
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::vec::Vec;
+
+use super::attempt::{Asking, Attempt, Finished, Intent, Phase, Promise};
+use super::event::{Reply, State};
+use super::record::{AloneEnding, DecidedAlone, Prepared, Record};
+use super::{Lane, Output, Participant, Timer, alone, reply};
+use crate::id::{AttemptId, Lsn, RequestId};
+use crate::lock::{Grant, LockKey, Mode};
+use crate::message::{Alone, Answer, OperationsHash, Peer, Vote};
+use crate::reason::{Reason, Refusal};
+use crate::resource::Resource;
+use crate::time::Millis;
+
+/// How far the locks for the operations in hand are.
+enum Locked {
+    All,
+    Waiting,
+    Refused(Refusal),
+}
+
+impl<R: Resource> Participant<R> {
+    /// Goes on with an attempt: takes what locks it still needs, runs what is in
+    /// hand, and does what it was in hand for.
+    pub(super) fn advance(&mut self, now: Millis, id: AttemptId, out: &mut Output<R>) {
+        match self.take_locks(now, id) {
+            Some(Locked::All) => self.run(now, id, out),
+            Some(Locked::Refused(refusal)) => self.decline(now, id, refusal, out),
+            Some(Locked::Waiting) | None => {}
+        }
+    }
+
+    /// Asks for locks in the order of their keys, so that one-shot work at one
+    /// participant cannot deadlock with its like.
+    fn take_locks(&mut self, now: Millis, id: AttemptId) -> Option<Locked> {
+        let Phase::Active(active) = &self.attempts.get(&id)?.phase else {
+            return None;
+        };
+        if self.locks.awaited_by(id).is_some() {
+            return Some(Locked::Waiting);
+        }
+        loop {
+            let mut wanted: BTreeMap<LockKey, Mode> = BTreeMap::new();
+            for operation in &active.operations {
+                let action = match &operation.action {
+                    Ok(action) => action,
+                    Err(refusal) => return Some(Locked::Refused(refusal.clone())),
+                };
+                if operation.read_only && self.resource.writes(action) {
+                    let why = format!("an operation is marked read_only but writes: {action:?}");
+                    let refusal = Refusal::new(Reason::READ_ONLY_VIOLATED, why);
+                    return Some(Locked::Refused(refusal));
+                }
+                self.resource.locks(action, &mut |key, mode| {
+                    let wanted = wanted.entry(key).or_insert(mode);
+                    *wanted = mode.max(*wanted);
+                });
+            }
+            wanted.retain(|key, mode| !self.locks.holds(id, key, *mode));
+            if wanted.is_empty() {
+                self.timers.disarm(&Timer::LockWait(id));
+                return Some(Locked::All);
+            }
+            for (key, mode) in wanted {
+                if let Grant::Waiting(_) = self.locks.request(id, &key, mode) {
+                    let limit = (now + active.task.lock_wait).min(active.deadline);
+                    self.timers.arm(Timer::LockWait(id), limit);
+                    return Some(Locked::Waiting);
+                }
+            }
+        }
+    }
+
+    pub(super) fn lock_wait_expired(&mut self, now: Millis, id: AttemptId, out: &mut Output<R>) {
+        let Some(key) = self.locks.awaited_by(id) else {
+            return;
+        };
+        let holder = self.locks.holders_of(key).next();
+        let held = holder
+            .map(|holder| format!(" held by attempt {holder}"))
+            .unwrap_or_default();
+        let why = format!("waited too long for the lock on {key}{held}");
+        self.decline(now, id, Refusal::retryable(Reason::LOCK_TIMEOUT, why), out);
+    }
+
+    /// Runs the operations in hand; all their locks are held.
+    fn run(&mut self, now: Millis, id: AttemptId, out: &mut Output<R>) {
+        let Some(attempt) = self.attempts.get_mut(&id) else {
+            return;
+        };
+        let Phase::Active(active) = &mut attempt.phase else {
+            return;
+        };
+        let mut results = Vec::with_capacity(active.operations.len());
+        for operation in active.operations.drain(..).collect::<Vec<_>>() {
+            let outcome = operation.action.and_then(|action| {
+                active.wrote |= self.resource.writes(&action);
+                self.resource
+                    .execute(now, attempt.transaction, &action, &mut active.redo)
+            });
+            match outcome {
+                Ok(result) => results.push(result),
+                Err(refusal) => return self.decline(now, id, refusal, out),
+            }
+        }
+        match core::mem::replace(&mut active.intent, Intent::Rest) {
+            Intent::Rest => {}
+            Intent::Piece => self.answer_piece(id, results, out),
+            Intent::Vote {
+                peers,
+                read_only,
+                one_shot,
+            } => {
+                let reader = !active.wrote;
+                if reader && one_shot && read_only {
+                    self.vote_and_hold(id, results, out);
+                } else if reader && !one_shot {
+                    self.vote_and_let_go(id, results, out);
+                } else {
+                    self.vote_yes(now, id, peers, results, out);
+                }
+            }
+            Intent::Decide { hash } => self.decide_alone(now, id, hash, results, out),
+        }
+    }
+
+    fn answer_piece(&mut self, id: AttemptId, results: Vec<R::Result>, out: &mut Output<R>) {
+        let Some(attempt) = self.attempts.get_mut(&id) else {
+            return;
+        };
+        let Phase::Active(active) = &mut attempt.phase else {
+            return;
+        };
+        active.pieces.push(results.clone());
+        let number = active.pieces.len() as u32;
+        for request in core::mem::take(&mut active.requests) {
+            let answer = Answer::Executed {
+                attempt: id,
+                number,
+                boot: self.boot,
+                results: Ok(results.clone()),
+            };
+            self.answer(Lane::Now, id.coordinator, request, answer, out);
+        }
+    }
+
+    /// In a one-shot transaction a reader cannot know that the others hold their
+    /// locks yet: it keeps its own until all votes are in.
+    fn vote_and_hold(&mut self, id: AttemptId, results: Vec<R::Result>, out: &mut Output<R>) {
+        let Some(attempt) = self.attempts.get_mut(&id) else {
+            return;
+        };
+        let requests = attempt.take_requests();
+        attempt.phase = Phase::Holding(results.clone());
+        self.send_votes(Lane::Now, id, requests, &Vote::ReadOnly(results), out);
+    }
+
+    /// In an interactive transaction all locks are taken before the first
+    /// prepare, so a reader is done.
+    fn vote_and_let_go(&mut self, id: AttemptId, results: Vec<R::Result>, out: &mut Output<R>) {
+        let Some(attempt) = self.attempts.get_mut(&id) else {
+            return;
+        };
+        let requests = attempt.take_requests();
+        self.finish(id, Finished::Read(results.clone()));
+        self.release_locks(id);
+        self.send_votes(Lane::Now, id, requests, &Vote::ReadOnly(results), out);
+    }
+
+    fn vote_yes(
+        &mut self,
+        now: Millis,
+        id: AttemptId,
+        peers: Vec<Peer>,
+        results: Vec<R::Result>,
+        out: &mut Output<R>,
+    ) {
+        let Some(attempt) = self.attempts.get_mut(&id) else {
+            return;
+        };
+        let Phase::Active(active) = &mut attempt.phase else {
+            return;
+        };
+        let redo = core::mem::take(&mut active.redo);
+        let requests = core::mem::take(&mut active.requests);
+        let age = active.task.age;
+        let coordinator_address = core::mem::take(&mut active.task.coordinator_address);
+        let begun_at = attempt.history.iter().next().map_or(now, |(_, at)| at);
+        out.persist(Record::Prepared(Prepared {
+            attempt: id,
+            transaction: attempt.transaction,
+            age,
+            coordinator_address: coordinator_address.clone(),
+            peers: peers.clone(),
+            locks: self
+                .locks
+                .held_by(id)
+                .map(|(key, mode)| (key.clone(), mode))
+                .collect(),
+            redo: self.resource.encode_redo(&redo),
+            begun_at,
+            at: now,
+        }));
+        attempt.history.enter(State::Prepared, now);
+        let asking = Asking {
+            coordinator_address,
+            peers,
+            questions: 0,
+            failures: 0,
+        };
+        attempt.phase = Phase::Prepared(Promise {
+            age,
+            redo,
+            results: Some(results.clone()),
+            asking,
+        });
+        self.timers.disarm(&Timer::Lease(id));
+        let wait = self
+            .jitter
+            .backoff(self.settings.ask_first, self.settings.ask_max, 0);
+        self.timers.arm(Timer::Ask(id), now + wait);
+        self.send_votes(Lane::After, id, requests, &Vote::Yes(Some(results)), out);
+    }
+
+    fn decide_alone(
+        &mut self,
+        now: Millis,
+        id: AttemptId,
+        hash: OperationsHash,
+        results: Vec<R::Result>,
+        out: &mut Output<R>,
+    ) {
+        let Some(attempt) = self.attempts.get_mut(&id) else {
+            return;
+        };
+        let Phase::Active(active) = &mut attempt.phase else {
+            return;
+        };
+        if active.wrote {
+            let redo = core::mem::take(&mut active.redo);
+            self.record_alone(now, id, hash, &redo, Alone::Committed(results), out);
+        } else {
+            let requests = attempt.take_requests();
+            attempt.history.enter(State::Committed, now);
+            self.finish(id, Finished::ReadAlone(results.clone()));
+            self.release_locks(id);
+            for request in requests {
+                let alone = Alone::Committed(results.clone());
+                let answer = Answer::DecidedAlone { attempt: id, alone };
+                self.answer(Lane::Now, id.coordinator, request, answer, out);
+            }
+        }
+    }
+
+    /// Records a decision of our own. The locks are kept until it is durable:
+    /// until then nobody may see what may yet be lost.
+    pub(super) fn record_alone(
+        &mut self,
+        now: Millis,
+        id: AttemptId,
+        hash: OperationsHash,
+        redo: &R::Redo,
+        alone: Alone<R::Result>,
+        out: &mut Output<R>,
+    ) {
+        let Some(attempt) = self.attempts.get_mut(&id) else {
+            return;
+        };
+        let (transaction, requests) = (attempt.transaction, attempt.take_requests());
+        let state = match alone {
+            Alone::Committed(_) => State::Committed,
+            Alone::Aborted(_) => State::Aborted,
+        };
+        attempt.history.enter(state, now);
+        let (ending, redo_bytes) = match &alone {
+            Alone::Committed(results) => {
+                let encoded = results
+                    .iter()
+                    .map(|result| self.resource.encode_result(result));
+                let ending = AloneEnding::Committed(encoded.map(Into::into).collect());
+                (ending, self.resource.encode_redo(redo))
+            }
+            Alone::Aborted(refusal) => (AloneEnding::Aborted(refusal.clone()), Vec::new()),
+        };
+        let record = DecidedAlone {
+            attempt: id,
+            transaction,
+            hash,
+            ending,
+            redo: redo_bytes,
+            at: now,
+        };
+        let lsn = out.persist(Record::DecidedAlone(record));
+        if matches!(alone, Alone::Committed(_)) {
+            self.apply(lsn, redo);
+        }
+        let entry = alone::Entry {
+            attempt: id,
+            hash,
+            alone: alone.clone(),
+            lsn,
+            at: now,
+        };
+        self.alone.insert(transaction, entry);
+        self.alone
+            .forget(now, self.settings.remember_max, self.settings.remember_for);
+        self.finish(id, Finished::DecidedAlone);
+        self.unlocks.push_back((lsn, id));
+        for request in requests {
+            let answer = Answer::DecidedAlone {
+                attempt: id,
+                alone: alone.clone(),
+            };
+            self.answer(Lane::After, id.coordinator, request, answer, out);
+        }
+    }
+
+    /// Makes a redo part of the data, as of the record at `lsn`.
+    pub(super) fn apply(&mut self, lsn: Lsn, redo: &R::Redo) {
+        let (changed, stored) = (&mut self.changed, &self.stored);
+        self.resource.apply(redo, &mut |key| {
+            if stored.get(key).is_some_and(|at| *at >= lsn) {
+                return false;
+            }
+            changed.insert(key.to_vec(), lsn);
+            true
+        });
+    }
+
+    pub(super) fn send_votes(
+        &mut self,
+        lane: Lane,
+        id: AttemptId,
+        requests: Vec<RequestId>,
+        vote: &Vote<R::Result>,
+        out: &mut Output<R>,
+    ) {
+        for request in requests {
+            let answer = Answer::Voted {
+                attempt: id,
+                boot: self.boot,
+                vote: vote.clone(),
+            };
+            self.answer(lane, id.coordinator, request, answer, out);
+        }
+    }
+
+    /// Reads without locks. Data may hold what is appended and not yet durable,
+    /// so the answer is a promise like any other.
+    pub(super) fn peek(
+        &mut self,
+        now: Millis,
+        request: RequestId,
+        action: &R::Action,
+        out: &mut Output<R>,
+    ) {
+        let mut holder = None;
+        self.resource.locks(action, &mut |key, _| {
+            holder = holder.or_else(|| {
+                self.locks
+                    .holders_of(&key)
+                    .find(|id| self.attempts.get(id).is_some_and(Attempt::is_prepared))
+            });
+        });
+        // What a peek reads is nobody's transaction; the id is only passed on to
+        // actions that write, and those are not for peeking.
+        let read = |id, redo: &mut R::Redo| self.resource.execute(now, id, action, redo);
+        let nobody = crate::id::TransactionId::from_parts(now, 0);
+        let committed = read(nobody, &mut R::Redo::default());
+        let pending = holder.and_then(|id| match &self.attempts.get(&id)?.phase {
+            Phase::Prepared(promise) => Some(read(nobody, &mut promise.redo.clone())),
+            Phase::Active(_) | Phase::Holding(_) | Phase::Finished(_) => None,
+        });
+        out.after
+            .push(reply::<R>(request, Reply::Peeked { committed, pending }));
+    }
+
+    pub(super) fn has_active_work(&self) -> bool {
+        self.attempts
+            .values()
+            .any(|attempt| matches!(attempt.phase, Phase::Active(_) | Phase::Holding(_)))
+    }
+}
+
+impl<R: Resource> Attempt<R> {
+    /// Whoever waits for what is in hand.
+    pub(super) fn take_requests(&mut self) -> Vec<RequestId> {
+        match &mut self.phase {
+            Phase::Active(active) => core::mem::take(&mut active.requests),
+            Phase::Holding(_) | Phase::Prepared(_) | Phase::Finished(_) => Vec::new(),
+        }
+    }
+
+    pub(super) const fn is_prepared(&self) -> bool {
+        matches!(self.phase, Phase::Prepared(_))
+    }
+}

@@ -1,0 +1,139 @@
+//! Checkpoints, in small pieces between the steps of a machine.
+//!
+//! A checkpoint lets the log drop what stands before it. It is made while the
+//! node works:
+//!
+//! ```text
+//!   begin ─▶ piece ─▶ piece ─▶ … ─▶ write back ─▶ … ─▶ close ─▶ closed
+//!            records that must be kept     changed values      the log says so
+//! ```
+//!
+//! The order is what makes it safe, and the log keeps it, since all of this goes
+//! through the one queue in front of it. The pieces come first, so that every
+//! change of data they do not repeat has been made by the time the changed
+//! values are taken; the log makes the records behind these durable, then the
+//! values, then the end of the checkpoint; and only that lets older pages go. Each piece is the state at the
+//! moment it is appended: nothing is stepped between reading and appending it.
+
+use nemcon_core::machine::{Machine, Stored};
+use nemcon_core::output::Output;
+use nemcon_wal::Log;
+
+use crate::driver::append;
+
+/// Records of one piece: about a third of a millisecond of work, so that a
+/// checkpoint of a million records never holds a transaction up.
+pub const PIECE_RECORDS: usize = 256;
+
+/// Values written back at once, for the same reason.
+pub const PIECE_VALUES: usize = 1_024;
+
+/// When a checkpoint is worth its while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Due {
+    /// After so many records.
+    pub records: u64,
+    /// After so many bytes of records.
+    pub bytes: u64,
+}
+
+impl Default for Due {
+    /// 65,536 records are replayed in about a tenth of a second.
+    fn default() -> Self {
+        Self { records: 65_536, bytes: 64 * 1_024 * 1_024 }
+    }
+}
+
+/// Makes one checkpoint at a time.
+#[derive(Debug)]
+pub(crate) struct Checkpoints<C> {
+    due: Due,
+    /// Appended since the last checkpoint began, its own records aside.
+    records: u64,
+    bytes: u64,
+    /// How many records the last checkpoint repeated.
+    repeated: u64,
+    phase: Phase<C>,
+}
+
+#[derive(Debug)]
+enum Phase<C> {
+    Idle,
+    Copying { cursor: C, repeated: u64 },
+    WritingBack(std::vec::IntoIter<Stored>),
+    Closing,
+}
+
+impl<C: Default> Checkpoints<C> {
+    pub(crate) const fn new(due: Due) -> Self {
+        Self { due, records: 0, bytes: 0, repeated: 0, phase: Phase::Idle }
+    }
+
+    /// Counts what a restart would have to replay.
+    pub(crate) const fn appended(&mut self, records: u64, bytes: u64) {
+        self.records += records;
+        self.bytes += bytes;
+    }
+
+    /// The log has closed the checkpoint.
+    pub(crate) fn closed(&mut self) {
+        self.phase = Phase::Idle;
+    }
+
+    /// Whether [`Checkpoints::advance`] has something to do now.
+    pub(crate) fn is_waiting_for_its_turn(&self) -> bool {
+        match self.phase {
+            Phase::Idle => self.is_due(),
+            Phase::Copying { .. } | Phase::WritingBack(_) => true,
+            Phase::Closing => false,
+        }
+    }
+
+    /// With more live records than the limit, a checkpoint after each `limit`
+    /// would repeat the same ones over and over; so at least as many new ones
+    /// come between two checkpoints as the last one repeated.
+    fn is_due(&self) -> bool {
+        self.records >= self.due.records.max(self.repeated) || self.bytes >= self.due.bytes
+    }
+
+    /// Does one piece of work, if there is one.
+    pub(crate) fn advance<M>(
+        &mut self,
+        machine: &mut M,
+        out: &mut Output<M::Record, M::Effect>,
+        log: &mut dyn Log,
+    ) where
+        M: Machine<Cursor = C>,
+    {
+        match &mut self.phase {
+            Phase::Idle if self.is_due() => {
+                log.begin_checkpoint();
+                (self.records, self.bytes) = (0, 0);
+                self.phase = Phase::Copying { cursor: C::default(), repeated: 0 };
+            }
+            Phase::Idle | Phase::Closing => {}
+            Phase::Copying { cursor, repeated } => {
+                let piece = machine.live_records(cursor, PIECE_RECORDS);
+                if piece.is_empty() {
+                    self.repeated = *repeated;
+                    self.phase = Phase::WritingBack(machine.take_changed().into_iter());
+                } else {
+                    *repeated += piece.len() as u64;
+                    for record in piece {
+                        out.persist(record);
+                    }
+                    append(out, log);
+                }
+            }
+            Phase::WritingBack(values) => {
+                let piece: Vec<Stored> = values.by_ref().take(PIECE_VALUES).collect();
+                if piece.is_empty() {
+                    log.close_checkpoint();
+                    self.phase = Phase::Closing;
+                } else {
+                    log.write_back(piece);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,425 @@
+//! The life of a node, from its port to its clean end.
+//!
+//! ```text
+//!   take the port ─▶ serve "not yet" ─▶ open the log, replay ─▶ start the machine
+//!                                                                    │ durable
+//!   closed, clean ◀─ flush ◀─ drain (10 s at most) ◀─ stop ◀─ serve ◀┘
+//! ```
+//!
+//! Every node has a thread of its own with a runtime of one thread, and nothing
+//! global: a whole cluster can live in one process, as `nemcon up` and the tests
+//! have it. Whoever starts a node gets a [`NodeHandle`].
+//!
+//! The port comes first, before the data directory is touched. The node answers
+//! from then on: until it has recovered, with UNAVAILABLE and health
+//! NOT_SERVING, so that its peers wait rather than guess.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use nemcon_core::codec::{Codec, CorruptLog};
+use nemcon_core::id::Lsn;
+use nemcon_core::machine::{Machine, Stored};
+use nemcon_wal::{Log, LogError, OpenError, Opened, Recovery, SledLog};
+use tokio::sync::{Notify, mpsc, watch};
+use tonic::service::RoutesBuilder;
+
+use crate::driver::{Driver, LogFailed, Perform, Replayed};
+use crate::front::Gate;
+use crate::inbox::Inbox;
+use crate::log_news::LogNews;
+use crate::server::{self, Health, ListenError, Port, ServeError};
+use crate::settings::Settings;
+
+/// How long the last answers may take to leave, once the machine has ended.
+const LAST_ANSWERS_MAX: Duration = Duration::from_secs(1);
+
+/// Why a node did not start, or ended before it was told to.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// It cannot listen.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// Its log cannot be opened or read.
+    #[error("cannot open the log in {}", dir.display())]
+    Open {
+        /// The data directory.
+        dir: PathBuf,
+        /// Why not.
+        source: OpenError,
+    },
+    /// Its log failed.
+    #[error(transparent)]
+    Log(#[from] LogFailed),
+    /// Its log could not be closed: what was acknowledged is durable, but the
+    /// next start will not find it marked clean.
+    #[error("cannot close the log")]
+    Close(#[source] LogError),
+    /// Its server failed.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    /// It cannot describe itself.
+    #[error("cannot set up reflection")]
+    Reflection(#[from] tonic_reflection::server::Error),
+    /// The file that was to hold its URL cannot be written.
+    #[error("cannot write the node's URL to {}", path.display())]
+    ReadyFile {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The operating system gave it no thread or no runtime.
+    #[error("cannot start the node's thread")]
+    Thread(#[source] std::io::Error),
+    /// One of its own services ended it.
+    #[error("{0}")]
+    Refused(String),
+    /// A bug.
+    #[error("the node panicked: a bug; the log lines before this one say where")]
+    Panicked,
+}
+
+/// What a machine becomes a node with.
+pub struct Assembly<M, P> {
+    /// The machine, fresh: its log is replayed into it later.
+    pub machine: M,
+    /// Carries out its effects.
+    pub performer: P,
+    /// The node's own services.
+    pub routes: RoutesBuilder,
+}
+
+/// A kind of node.
+pub trait Shell: Send + 'static {
+    /// Its machine.
+    type Machine: Machine<Event: Send> + Send + 'static;
+    /// Carries out the machine's effects.
+    type Performer: Perform<Self::Machine>;
+
+    /// Puts the node together, now that its address is known. Called on the
+    /// node's thread, within its runtime.
+    fn assemble(
+        self,
+        site: Site<<Self::Machine as Machine>::Event>,
+    ) -> Assembly<Self::Machine, Self::Performer>;
+
+    /// Tells the machine to take no new work and to say when it has drained.
+    fn drain_requested() -> <Self::Machine as Machine>::Event;
+}
+
+/// Where a node stands, and its ties to the rest of its life.
+#[derive(Debug)]
+pub struct Site<E> {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// The URL under which others reach it.
+    pub url: String,
+    /// Its machine's inbox.
+    pub inbox: Inbox<E>,
+    /// Whether requests are taken yet.
+    pub gate: Gate,
+    /// Ways to end the node from within.
+    pub ending: Ending,
+}
+
+/// Ways to end a node from within. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Ending {
+    drained: Arc<Notify>,
+    refused: mpsc::Sender<String>,
+}
+
+impl Ending {
+    /// The machine has drained: a stop need not wait any longer.
+    pub fn drained(&self) {
+        self.drained.notify_one();
+    }
+
+    /// Ends the node with an error for its operator, which says what to do.
+    pub fn refuse(&self, why: impl Into<String>) {
+        // One reason is enough.
+        let _ = self.refused.try_send(why.into());
+    }
+}
+
+/// A running node. Dropping the handle stops it without waiting for its end.
+#[derive(Debug)]
+pub struct NodeHandle {
+    name: String,
+    address: SocketAddr,
+    url: String,
+    stop: watch::Sender<bool>,
+    ended: watch::Receiver<()>,
+    thread: JoinHandle<Result<(), NodeError>>,
+}
+
+impl NodeHandle {
+    /// The node's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Where it listens; the real port, where 0 was asked for.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The URL under which others reach it.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Tells the node to drain and end; returns at once.
+    pub fn stop(&self) {
+        self.stop.send_replace(true);
+    }
+
+    /// Waits until the node has ended, for whatever reason.
+    pub async fn ended(&self) {
+        // The sender is never used: its end is the message.
+        let mut ended = self.ended.clone();
+        while ended.changed().await.is_ok() {}
+    }
+
+    /// Waits for the node's end and says what it was. Does not stop it: see
+    /// [`NodeHandle::stop`]. Blocks the thread.
+    ///
+    /// # Errors
+    /// [`NodeError`] if it ended otherwise than by a clean stop.
+    pub fn join(self) -> Result<(), NodeError> {
+        let Self { thread, stop, .. } = self;
+        let result = thread.join().unwrap_or(Err(NodeError::Panicked));
+        drop(stop);
+        result
+    }
+}
+
+/// Starts a node on a thread of its own and waits until it serves.
+///
+/// # Errors
+/// [`NodeError`] if it does not come to that; then nothing of it is left.
+pub fn start<S: Shell>(
+    name: impl Into<String>,
+    settings: Settings,
+    shell: S,
+) -> Result<NodeHandle, NodeError> {
+    let name = name.into();
+    let port = Port::take(&settings)?;
+    let (address, url) = (port.address, port.url.clone());
+    let (stop, stopped) = watch::channel(false);
+    let (alive, ended) = watch::channel(());
+    let (serving, serves) = std::sync::mpsc::sync_channel(1);
+    let life = Life { name: name.clone(), settings, stopped, serving };
+    let thread = thread::Builder::new()
+        .name(name.clone())
+        .spawn(move || {
+            let _alive = alive;
+            life.run(port, shell)
+        })
+        .map_err(NodeError::Thread)?;
+    let handle = NodeHandle { name, address, url, stop, ended, thread };
+    match serves.recv() {
+        Ok(()) => Ok(handle),
+        // The thread has ended without serving. Only by a stop could it do so
+        // without an error, and nobody else could have told it to.
+        Err(_) => Err(handle.join().err().unwrap_or(NodeError::Panicked)),
+    }
+}
+
+/// One life of a node, on its own thread.
+struct Life {
+    name: String,
+    settings: Settings,
+    stopped: watch::Receiver<bool>,
+    serving: std::sync::mpsc::SyncSender<()>,
+}
+
+impl Life {
+    fn run<S: Shell>(self, port: Port, shell: S) -> Result<(), NodeError> {
+        // The thread belongs to the node, so all its lines get its name.
+        let _span = tracing::info_span!("node", name = %self.name).entered();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(NodeError::Thread)?;
+        let result = runtime.block_on(Box::pin(self.live(port, shell)));
+        // Calls to peers that are still in flight no longer matter.
+        runtime.shutdown_background();
+        match &result {
+            Ok(()) => tracing::info!("stopped"),
+            Err(error) => tracing::error!(error = %Chain(error), "ended"),
+        }
+        result
+    }
+
+    async fn live<S: Shell>(mut self, port: Port, shell: S) -> Result<(), NodeError> {
+        let (inbox, mut events) = Inbox::new(self.settings.limits.inbox_events_max);
+        let gate = Gate::default();
+        let (refused, mut refusals) = mpsc::channel(1);
+        let ending = Ending { drained: Arc::default(), refused };
+        let (address, url) = (port.address, port.url.clone());
+        let Assembly { machine, performer, mut routes } = shell.assemble(Site {
+            address,
+            url: url.clone(),
+            inbox: inbox.clone(),
+            gate: gate.clone(),
+            ending: ending.clone(),
+        });
+        let health = server::add_common_services(&mut routes).await?;
+        let (close, closed) = tokio::sync::oneshot::channel::<()>();
+        let stop_serving = async { closed.await.unwrap_or_default() };
+        let mut server = tokio::spawn(server::serve(port.listener, routes, stop_serving));
+
+        let mut driver = open_log(&self.settings, machine, performer).await?;
+        driver.start().await?;
+        gate.open();
+        health.set(true).await;
+        self.announce(address, &url)?;
+
+        let until = async {
+            tokio::select! {
+                _ = self.stopped.wait_for(|stop| *stop) => {}
+                Some(why) = refusals.recv() => return Err(NodeError::Refused(why)),
+                served = &mut server => return Err(server_ended(served)),
+            }
+            self.drain::<S>(&health, &inbox, &ending).await;
+            Ok(())
+        };
+        let result = driver.run(&mut events, Box::pin(until)).await;
+        gate.close();
+        // Whoever is still in the queue learns that the node does not serve.
+        drop(events);
+        match result {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                driver.abandon();
+                return Err(error);
+            }
+            Err(failed) => {
+                driver.abandon();
+                return Err(failed.into());
+            }
+        }
+        let log = driver.finish().await?;
+        let _ = close.send(());
+        let _ = tokio::time::timeout(LAST_ANSWERS_MAX, &mut server).await;
+        let closed = tokio::task::spawn_blocking(|| log.close()).await;
+        closed.map_err(|_| NodeError::Panicked)?.map_err(NodeError::Close)
+    }
+
+    /// Says that the node serves, to whoever may be waiting for that.
+    fn announce(&self, address: SocketAddr, url: &str) -> Result<(), NodeError> {
+        if let Some(path) = &self.settings.ready_file {
+            write_ready_file(path, url)
+                .map_err(|source| NodeError::ReadyFile { path: path.clone(), source })?;
+        }
+        tracing::info!(%address, url, data = %self.settings.data_dir.display(), "serving");
+        let _ = self.serving.send(());
+        Ok(())
+    }
+
+    /// Takes no new work, and gives what is in flight its time.
+    async fn drain<S: Shell>(
+        &self,
+        health: &Health,
+        inbox: &Inbox<<S::Machine as Machine>::Event>,
+        ending: &Ending,
+    ) {
+        let time = self.settings.limits.drain_max;
+        tracing::info!(at_most = ?time, "stopping: no new work");
+        health.set(false).await;
+        inbox.deliver(S::drain_requested()).await;
+        if tokio::time::timeout(time, ending.drained.notified()).await.is_err() {
+            tracing::warn!("not everything in flight has ended; the next start takes it up");
+        }
+    }
+}
+
+fn server_ended(
+    served: Result<Result<(), ServeError>, tokio::task::JoinError>,
+) -> NodeError {
+    match served {
+        Ok(Err(error)) => error.into(),
+        // Nobody told it to end, so this is no better.
+        Ok(Ok(())) | Err(_) => NodeError::Panicked,
+    }
+}
+
+/// Written whole or not at all, since a script may be looking.
+fn write_ready_file(path: &Path, url: &str) -> std::io::Result<()> {
+    let mut draft = path.as_os_str().to_owned();
+    draft.push(".draft");
+    std::fs::write(&draft, format!("{url}\n"))?;
+    std::fs::rename(&draft, path)
+}
+
+/// Opens the log and replays it into the machine, beside the runtime: meanwhile
+/// the server goes on answering that the node does not serve yet.
+async fn open_log<M, P>(
+    settings: &Settings,
+    machine: M,
+    performer: P,
+) -> Result<Driver<M, P>, NodeError>
+where
+    M: Machine + Send + 'static,
+    P: Perform<M>,
+{
+    let (dir, news) = (settings.data_dir.clone(), LogNews::default());
+    let notify = news.notify();
+    let opened = tokio::task::spawn_blocking(move || {
+        let mut replay = Replay { machine, records: 0, bytes: 0 };
+        let opened = SledLog::open(&dir, nemcon_wal::Options::default(), &mut replay, notify);
+        opened.map(|opened| (opened, replay))
+    });
+    let ((log, opened), replay) = opened
+        .await
+        .map_err(|_| NodeError::Panicked)?
+        .map_err(|source| NodeError::Open { dir: settings.data_dir.clone(), source })?;
+    let Opened { next_lsn, fresh, clean, .. } = opened;
+    tracing::info!(records = replay.records, %next_lsn, fresh, clean, "log replayed");
+    let replayed = Replayed { next_lsn, records: replay.records, bytes: replay.bytes };
+    let due = settings.limits.checkpoint;
+    Ok(Driver::new(replay.machine, Box::new(log), news, performer, due, replayed))
+}
+
+/// Reads a log into a machine.
+struct Replay<M> {
+    machine: M,
+    records: u64,
+    bytes: u64,
+}
+
+impl<M: Machine> Recovery for Replay<M> {
+    fn stored(&mut self, stored: Stored) -> Result<(), CorruptLog> {
+        self.machine.load(stored)
+    }
+
+    fn record(&mut self, lsn: Lsn, bytes: &[u8]) -> Result<(), CorruptLog> {
+        self.records += 1;
+        self.bytes += bytes.len() as u64;
+        self.machine.replay(lsn, M::Record::from_bytes(bytes)?)
+    }
+}
+
+/// An error with all that caused it, on one line.
+pub struct Chain<'a>(pub &'a (dyn std::error::Error + 'a));
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut source = self.0.source();
+        while let Some(error) = source {
+            write!(f, ": {error}")?;
+            source = error.source();
+        }
+        Ok(())
+    }
+}

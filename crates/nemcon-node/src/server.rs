@@ -1,0 +1,144 @@
+//! The gRPC server of a node: its port, and what every node answers besides its
+//! own services (health, reflection).
+
+use std::future::Future;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+
+use tonic::service::RoutesBuilder;
+use tonic::transport::server::TcpIncoming;
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
+
+use crate::settings::Settings;
+
+/// Why a node cannot listen.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// Somebody else does.
+    #[error(
+        "cannot listen on {address}: the port is taken, perhaps by a node that runs already; \
+         stop that one, or choose another port with --listen (port 0 takes any free one)"
+    )]
+    PortTaken {
+        /// Where.
+        address: SocketAddr,
+    },
+    /// The address is open to others and nobody said that it may be.
+    #[error(
+        "refuses to listen on {address} without TLS: anyone who reaches the port could use this \
+         node; listen on loopback (127.0.0.1), or give --insecure if the network is trusted"
+    )]
+    OpenToAll {
+        /// Where.
+        address: SocketAddr,
+    },
+    /// All interfaces are listened on, and others were not told which to use.
+    #[error(
+        "listens on all interfaces ({address}), so nobody knows under which address to reach \
+         this node; give --advertise URL"
+    )]
+    NoAddressToAdvertise {
+        /// Where.
+        address: SocketAddr,
+    },
+    /// Something else.
+    #[error("cannot listen on {address}")]
+    Other {
+        /// Where.
+        address: SocketAddr,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+/// A port that is taken, and the URL under which others reach it.
+#[derive(Debug)]
+pub(crate) struct Port {
+    pub(crate) listener: TcpListener,
+    pub(crate) address: SocketAddr,
+    pub(crate) url: String,
+}
+
+impl Port {
+    /// Takes the port, first of all that a node does: so a second node by
+    /// mistake touches nothing of the first.
+    pub(crate) fn take(settings: &Settings) -> Result<Self, ListenError> {
+        let address = settings.listen;
+        if !settings.insecure && !address.ip().is_loopback() {
+            return Err(ListenError::OpenToAll { address });
+        }
+        if address.ip().is_unspecified() && settings.advertise.is_none() {
+            return Err(ListenError::NoAddressToAdvertise { address });
+        }
+        let other = |source| ListenError::Other { address, source };
+        let listener = TcpListener::bind(address).map_err(|error| match error.kind() {
+            io::ErrorKind::AddrInUse => ListenError::PortTaken { address },
+            _ => other(error),
+        })?;
+        listener.set_nonblocking(true).map_err(other)?;
+        let address = listener.local_addr().map_err(other)?;
+        let url = settings.advertise.clone().unwrap_or_else(|| format!("http://{address}"));
+        Ok(Self { listener, address, url })
+    }
+}
+
+/// The node's state of health, for `grpc.health.v1`.
+///
+/// Only the server as a whole has one, under the empty name: a node serves all
+/// that it serves, or nothing.
+#[derive(Clone, Debug)]
+pub(crate) struct Health(HealthReporter);
+
+impl Health {
+    pub(crate) async fn set(&self, serving: bool) {
+        let status =
+            if serving { ServingStatus::Serving } else { ServingStatus::NotServing };
+        self.0.set_service_status("", status).await;
+    }
+}
+
+/// Adds health and reflection to a node's services.
+pub(crate) async fn add_common_services(
+    routes: &mut RoutesBuilder,
+) -> Result<Health, tonic_reflection::server::Error> {
+    let (reporter, service) = tonic_health::server::health_reporter();
+    let health = Health(reporter);
+    health.set(false).await;
+    routes.add_service(service);
+    // Python's client still asks for v1alpha.
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(nemcon_proto::DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    routes.add_service(reflection().build_v1()?);
+    routes.add_service(reflection().build_v1alpha()?);
+    Ok(health)
+}
+
+/// Serves until `stop` is ready, and then until every call has its answer.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    routes: RoutesBuilder,
+    stop: impl Future<Output = ()>,
+) -> Result<(), ServeError> {
+    let listener = tokio::net::TcpListener::from_std(listener).map_err(ServeError::Listener)?;
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    nemcon_net::server()
+        .add_routes(routes.routes())
+        .serve_with_incoming_shutdown(incoming, stop)
+        .await
+        .map_err(ServeError::Transport)
+}
+
+/// Why serving ended by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The port could not be handed to the runtime.
+    #[error("cannot use the port")]
+    Listener(#[source] io::Error),
+    /// The server gave up.
+    #[error("the gRPC server failed")]
+    Transport(#[source] tonic::transport::Error),
+}

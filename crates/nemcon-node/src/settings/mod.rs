@@ -1,0 +1,222 @@
+//! Settings of a node, from four places.
+//!
+//! ```text
+//!   defaults  <  TOML (--config)  <  environment (NEMCON_…)  <  flags
+//! ```
+//!
+//! A binary lists its settings once, as [`Field`]s. From that list come the
+//! flags with their help, the names in the environment and in the file, and the
+//! effective settings that `--check-config` prints. Values stay text until one
+//! place, [`Raw`], parses them: so a bad value is reported in the same words
+//! wherever it came from, and the report says where that was.
+
+mod raw;
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use nemcon_net::Address;
+pub use raw::{Field, Kind, Raw, SettingsError, Source, command};
+
+use crate::checkpoint::Due;
+
+/// Settings every node has.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where to listen; port 0 takes any free one.
+    pub listen: SocketAddr,
+    /// Where the log and the data live.
+    pub data_dir: PathBuf,
+    /// URL under which others reach this node; `None`: `http://` and the address
+    /// it listens on.
+    pub advertise: Option<String>,
+    /// Listen beyond loopback although nothing is encrypted and nobody is asked
+    /// who they are.
+    pub insecure: bool,
+    /// A file that gets the node's URL once it serves.
+    pub ready_file: Option<PathBuf>,
+    /// Limits of the shell.
+    pub limits: Limits,
+}
+
+/// Limits of the shell; each machine has its own besides.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Requests and answers queued before the machine. A full queue is a tenth
+    /// of a second of work; more would only be waited for in vain.
+    pub inbox_events_max: usize,
+    /// Calls in flight to one peer.
+    pub calls_in_flight_max: usize,
+    /// When a checkpoint is due.
+    pub checkpoint: Due,
+    /// How long a stop waits for what is in flight.
+    pub drain_max: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            inbox_events_max: 16_384,
+            calls_in_flight_max: 4_096,
+            checkpoint: Due::default(),
+            drain_max: Duration::from_secs(10),
+        }
+    }
+}
+
+impl Settings {
+    /// Settings for a node with the default limits.
+    #[must_use]
+    pub fn new(listen: SocketAddr, data_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            listen,
+            data_dir: data_dir.into(),
+            advertise: None,
+            insecure: false,
+            ready_file: None,
+            limits: Limits::default(),
+        }
+    }
+
+    /// The fields of [`Settings`], with the defaults of one kind of node.
+    #[must_use]
+    pub fn fields(listen: &'static str, data_dir: &'static str) -> Vec<Field> {
+        vec![
+            Field::text("listen", "NEMCON_LISTEN", "HOST:PORT")
+                .default(listen)
+                .help("Address to listen on; port 0 takes any free one"),
+            Field::text("data-dir", "NEMCON_DATA_DIR", "DIR")
+                .default(data_dir)
+                .help("Directory of the log and the data, made if missing; one for each node"),
+            Field::text("advertise", "NEMCON_ADVERTISE", "URL").help(
+                "URL under which others reach this node [default: http:// and the address it listens on]",
+            ),
+            Field::switch("insecure", "NEMCON_INSECURE").help(
+                "Listen beyond loopback without TLS: anyone who reaches the port can use the node",
+            ),
+            Field::text("ready-file", "NEMCON_READY_FILE", "PATH")
+                .help("Write the node's URL to this file once it serves"),
+            Field::number("drain-seconds", "NEMCON_DRAIN_SECONDS", "N")
+                .default("10")
+                .help("How long a stop waits for what is in flight"),
+            Field::number("inbox-events-max", "NEMCON_INBOX_EVENTS_MAX", "N")
+                .default("16384")
+                .help("Requests that may wait in the queue; more are turned away"),
+            Field::number("calls-in-flight-max", "NEMCON_CALLS_IN_FLIGHT_MAX", "N")
+                .default("4096")
+                .help("Calls that may be in flight to one peer"),
+            Field::number("checkpoint-records", "NEMCON_CHECKPOINT_RECORDS", "N")
+                .default("65536")
+                .help("Log records after which a checkpoint is made"),
+        ]
+    }
+
+    /// Parses what [`Settings::fields`] lists.
+    ///
+    /// # Errors
+    /// [`SettingsError`] names the field, its value, where that came from, and
+    /// what is allowed.
+    pub fn parse(raw: &Raw) -> Result<Self, SettingsError> {
+        let settings = Self {
+            listen: raw.required(
+                "listen",
+                "HOST:PORT, for example 127.0.0.1:7100",
+                socket_address,
+            )?,
+            data_dir: raw.required("data-dir", "a directory", path)?,
+            advertise: raw.optional("advertise", URL, url)?,
+            insecure: raw.switch("insecure")?,
+            ready_file: raw.optional("ready-file", "a file name", path)?,
+            limits: Limits {
+                inbox_events_max: usize_of(raw.number("inbox-events-max", 1..=1_000_000)?),
+                calls_in_flight_max: usize_of(raw.number("calls-in-flight-max", 1..=1_000_000)?),
+                checkpoint: Due {
+                    records: raw.number("checkpoint-records", 1..=1_000_000_000)?,
+                    ..Due::default()
+                },
+                drain_max: Duration::from_secs(raw.number("drain-seconds", 0..=3_600)?),
+            },
+        };
+        settings.refuse_to_be_open_to_all(raw)?;
+        Ok(settings)
+    }
+
+    /// Secure by default: without TLS a node keeps to its own machine.
+    fn refuse_to_be_open_to_all(&self, raw: &Raw) -> Result<(), SettingsError> {
+        if self.insecure || self.listen.ip().is_loopback() {
+            return Ok(());
+        }
+        Err(raw.refuse(
+            "listen",
+            "a loopback address such as 127.0.0.1:7100; elsewhere anyone who reaches the port \
+             could use this node, since it speaks without TLS: give --insecure if the network \
+             is trusted",
+        ))
+    }
+}
+
+/// What [`url`] takes, for error messages.
+pub const URL: &str = "http://HOST:PORT, for example http://127.0.0.1:7100";
+
+/// Takes the address of a node.
+#[must_use]
+pub fn url(text: &str) -> Option<String> {
+    text.parse().ok().map(|address: Address| address.to_string())
+}
+
+/// Takes a socket address, or a host name that resolves to one.
+#[must_use]
+pub fn socket_address(text: &str) -> Option<SocketAddr> {
+    text.parse().ok().or_else(|| text.to_socket_addrs().ok()?.next())
+}
+
+/// Takes any path but an empty one.
+#[must_use]
+pub fn path(text: &str) -> Option<PathBuf> {
+    (!text.is_empty()).then(|| text.into())
+}
+
+/// The bounds above fit everywhere.
+fn usize_of(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(arguments: &[&str]) -> Result<Settings, String> {
+        let fields = Settings::fields("127.0.0.1:7100", "nemcon-data/test");
+        let command = command("test", "A test.", &fields);
+        let arguments = std::iter::once(&"test").chain(arguments);
+        let matches = command.try_get_matches_from(arguments).map_err(|e| e.to_string())?;
+        let raw = Raw::gather(fields, &matches, &|_| None).map_err(|e| e.to_string())?;
+        Settings::parse(&raw).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn defaults_are_loopback_and_safe() {
+        let settings = parse(&[]).unwrap();
+        assert_eq!(settings.listen, "127.0.0.1:7100".parse().unwrap());
+        assert_eq!(settings.data_dir, PathBuf::from("nemcon-data/test"));
+        assert!(!settings.insecure && settings.advertise.is_none());
+        assert_eq!(settings.limits.inbox_events_max, Limits::default().inbox_events_max);
+        assert_eq!(settings.limits.checkpoint, Due::default());
+    }
+
+    #[test]
+    fn to_listen_beyond_loopback_takes_a_word() {
+        let error = parse(&["--listen", "0.0.0.0:7100"]).unwrap_err();
+        assert!(error.contains("0.0.0.0:7100") && error.contains("--insecure"), "{error}");
+        assert!(parse(&["--listen", "0.0.0.0:7100", "--insecure"]).is_ok());
+    }
+
+    #[test]
+    fn urls_are_checked() {
+        assert_eq!(url("http://bank-a:7110/").as_deref(), Some("http://bank-a:7110"));
+        for bad in ["bank-a:7110", "http://", "http://a:1/b", "ftp://a:1", "http://a"] {
+            assert_eq!(url(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! What a process tells its operator. **For the `main` of binaries only**: both
+//! functions here change the whole process, which a library must not do.
+//!
+//! In a library, and in a node within a process of many, nothing is global: a
+//! node enters a span of its own on its thread, so that every line says which
+//! node wrote it, and whoever owns the process decides where the lines go.
+
+use std::panic;
+
+use tracing_subscriber::EnvFilter;
+
+use crate::settings::{Field, Raw, SettingsError};
+
+/// How lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// One JSON object each, for programs.
+    Json,
+}
+
+/// What is logged, and how.
+#[derive(Debug)]
+pub struct Settings {
+    filter: EnvFilter,
+    format: Format,
+}
+
+impl Settings {
+    /// The fields of these settings.
+    #[must_use]
+    pub fn fields() -> Vec<Field> {
+        vec![
+            Field::text("log-level", "NEMCON_LOG_LEVEL", "LEVEL").default("info").help(
+                "error, warn, info, debug or trace; finer: info,nemcon_coordinator=debug",
+            ),
+            Field::text("log-format", "NEMCON_LOG_FORMAT", "FORMAT")
+                .default("text")
+                .help("text for people, json for programs"),
+        ]
+    }
+
+    /// Parses what [`Settings::fields`] lists.
+    ///
+    /// # Errors
+    /// [`SettingsError`] names the field, its value and what is allowed.
+    pub fn parse(raw: &Raw) -> Result<Self, SettingsError> {
+        let level = "error, warn, info, debug or trace, or a list such as info,nemcon_wal=debug";
+        let filter = |text: &str| EnvFilter::try_new(text).ok();
+        let format = |text: &str| match text {
+            "text" => Some(Format::Text),
+            "json" => Some(Format::Json),
+            _ => None,
+        };
+        Ok(Self {
+            filter: raw.required("log-level", level, filter)?,
+            format: raw.required("log-format", "text or json", format)?,
+        })
+    }
+
+    /// Sends all lines to standard error: standard output is for results. A
+    /// second call in one process changes nothing.
+    pub fn install(self) {
+        let lines = tracing_subscriber::fmt()
+            .with_env_filter(self.filter)
+            .with_writer(std::io::stderr);
+        let _ = match self.format {
+            Format::Text => lines.try_init(),
+            Format::Json => lines.json().try_init(),
+        };
+    }
+}
+
+/// From now on a panic anywhere ends the process with exit code 101.
+///
+/// Async runtimes swallow the panics of their tasks, and a node that has lost
+/// one of its parts is worse than a node that is down: its peers know what to
+/// do about the latter. To be called once the node serves, not before, for
+/// opening a damaged log panics inside sled and is caught there on purpose.
+pub fn stop_on_panic() {
+    let report = panic::take_hook();
+    panic::set_hook(Box::new(move |panic| {
+        report(panic);
+        tracing::error!(%panic, "a bug: the process stops, and recovers when started again");
+        std::process::exit(101);
+    }));
+}

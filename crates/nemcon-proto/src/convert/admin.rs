@@ -1,0 +1,587 @@
+//! Participants, damage, figures: what administrators ask for.
+
+use nemcon_core::coordinator::event::ParticipantView;
+use nemcon_core::coordinator::record as coordinator;
+use nemcon_core::coordinator::statistics::{Percentiles, Statistics, Summary, WindowSummary};
+use nemcon_core::id::{
+    AttemptId, Boot, CoordinatorId, Epoch, ParticipantId, ParticipantName, TransactionId,
+};
+use nemcon_core::lock::{LockKey, Mode};
+use nemcon_core::message::Outcome;
+use nemcon_core::participant::event::InDoubt;
+use nemcon_core::participant::record as participant;
+use nemcon_core::time::{Millis, Span};
+
+use super::error::{WireError, Within, counted};
+use super::id::{
+    address, attempt, coordinator_id, optional, participant_id, participant_name, shown,
+    transaction_id,
+};
+use super::outcome::{by_hand, definite, if_by_hand};
+use super::value::{required_sentence, sentence, time, timestamp};
+use crate::v1;
+
+/// A participant makes itself known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Registration {
+    /// Its name.
+    pub name: ParticipantName,
+    /// Its data directory.
+    pub id: ParticipantId,
+    /// Its URL.
+    pub address: String,
+}
+
+impl From<Registration> for v1::RegisterParticipantRequest {
+    fn from(registration: Registration) -> Self {
+        Self {
+            name: registration.name.to_string(),
+            participant_id: registration.id.to_string(),
+            address: registration.address,
+        }
+    }
+}
+
+impl TryFrom<v1::RegisterParticipantRequest> for Registration {
+    type Error = WireError;
+
+    fn try_from(request: v1::RegisterParticipantRequest) -> Result<Self, WireError> {
+        Ok(Self {
+            name: participant_name(request.name, "name")?,
+            id: participant_id(&request.participant_id, "participant_id")?,
+            address: address(request.address, "address")?,
+        })
+    }
+}
+
+/// Who the coordinator is that took a registration.
+impl From<(CoordinatorId, Epoch)> for v1::RegisterParticipantResponse {
+    fn from((coordinator, epoch): (CoordinatorId, Epoch)) -> Self {
+        Self {
+            coordinator_id: coordinator.to_string(),
+            epoch: epoch.0,
+        }
+    }
+}
+
+impl TryFrom<v1::RegisterParticipantResponse> for (CoordinatorId, Epoch) {
+    type Error = WireError;
+
+    fn try_from(response: v1::RegisterParticipantResponse) -> Result<Self, WireError> {
+        let coordinator = coordinator_id(&response.coordinator_id, "coordinator_id")?;
+        Ok((coordinator, Epoch(counted(response.epoch, "epoch")?)))
+    }
+}
+
+impl TryFrom<v1::RemoveParticipantRequest> for ParticipantName {
+    type Error = WireError;
+
+    fn try_from(request: v1::RemoveParticipantRequest) -> Result<Self, WireError> {
+        participant_name(request.name, "name")
+    }
+}
+
+impl From<ParticipantView> for v1::Participant {
+    fn from(view: ParticipantView) -> Self {
+        Self {
+            name: view.name.to_string(),
+            participant_id: view.id.to_string(),
+            address: view.address,
+            reachable: view.reachable,
+            unfinished: view.unfinished,
+            boot: view.boot.map_or(0, |boot| boot.0),
+        }
+    }
+}
+
+impl TryFrom<v1::Participant> for ParticipantView {
+    type Error = WireError;
+
+    fn try_from(participant: v1::Participant) -> Result<Self, WireError> {
+        Ok(Self {
+            name: participant_name(participant.name, "name")?,
+            id: participant_id(&participant.participant_id, "participant_id")?,
+            address: address(participant.address, "address")?,
+            reachable: participant.reachable,
+            unfinished: participant.unfinished,
+            boot: (participant.boot != 0).then_some(Boot(participant.boot)),
+        })
+    }
+}
+
+/// A participant's operator decided against the real decision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeuristicReport {
+    /// Where.
+    pub participant: ParticipantName,
+    /// About what.
+    pub attempt: AttemptId,
+    /// What was done by hand.
+    pub by_hand: Outcome,
+    /// The operator's reason.
+    pub reason: String,
+}
+
+impl From<HeuristicReport> for v1::ReportHeuristicRequest {
+    fn from(report: HeuristicReport) -> Self {
+        Self {
+            participant: report.participant.to_string(),
+            attempt: Some(report.attempt.into()),
+            by_hand: v1::Outcome::from(report.by_hand).into(),
+            reason: report.reason,
+        }
+    }
+}
+
+impl TryFrom<v1::ReportHeuristicRequest> for HeuristicReport {
+    type Error = WireError;
+
+    fn try_from(request: v1::ReportHeuristicRequest) -> Result<Self, WireError> {
+        Ok(Self {
+            participant: participant_name(request.participant, "participant")?,
+            attempt: attempt(request.attempt)?,
+            by_hand: definite(request.by_hand, "by_hand")?,
+            reason: sentence(request.reason, "reason")?,
+        })
+    }
+}
+
+/// An operator decides about an attempt in doubt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resolution {
+    /// Which.
+    pub attempt: AttemptId,
+    /// What to do.
+    pub outcome: Outcome,
+    /// Why; never empty.
+    pub reason: String,
+}
+
+impl From<Resolution> for v1::ResolveAttemptRequest {
+    fn from(resolution: Resolution) -> Self {
+        Self {
+            attempt: Some(resolution.attempt.into()),
+            outcome: v1::Outcome::from(resolution.outcome).into(),
+            reason: resolution.reason,
+        }
+    }
+}
+
+impl TryFrom<v1::ResolveAttemptRequest> for Resolution {
+    type Error = WireError;
+
+    fn try_from(request: v1::ResolveAttemptRequest) -> Result<Self, WireError> {
+        Ok(Self {
+            attempt: attempt(request.attempt)?,
+            outcome: definite(request.outcome, "outcome")?,
+            reason: required_sentence(request.reason, "reason")?,
+        })
+    }
+}
+
+/// Heuristic damage, as either side records it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// Which attempt.
+    pub attempt: AttemptId,
+    /// Of which transaction, if that is still known.
+    pub transaction: Option<TransactionId>,
+    /// Where.
+    pub participant: ParticipantName,
+    /// What was done there by hand; `None`: it had lost the attempt.
+    pub by_hand: Option<Outcome>,
+    /// What was decided.
+    pub decided: Outcome,
+    /// The operator's reason, or what the participant said.
+    pub reason: String,
+    /// When it was recorded.
+    pub at: Millis,
+}
+
+/// As a coordinator of that identity recorded it.
+impl From<(CoordinatorId, coordinator::Damaged)> for Damage {
+    fn from((coordinator, damaged): (CoordinatorId, coordinator::Damaged)) -> Self {
+        Self {
+            attempt: AttemptId {
+                coordinator,
+                position: damaged.attempt,
+            },
+            transaction: damaged.transaction,
+            participant: damaged.participant,
+            by_hand: damaged.by_hand,
+            decided: damaged.decided,
+            reason: damaged.reason,
+            at: damaged.at,
+        }
+    }
+}
+
+/// As the participant of that name recorded it.
+impl From<(ParticipantName, participant::Damaged)> for Damage {
+    fn from((participant, damaged): (ParticipantName, participant::Damaged)) -> Self {
+        Self {
+            attempt: damaged.attempt,
+            transaction: damaged.transaction,
+            participant,
+            by_hand: damaged.by_hand,
+            decided: damaged.decided,
+            reason: damaged.reason,
+            at: damaged.at,
+        }
+    }
+}
+
+impl From<Damage> for v1::Damage {
+    fn from(damage: Damage) -> Self {
+        Self {
+            attempt: Some(damage.attempt.into()),
+            transaction_id: shown(damage.transaction),
+            participant: damage.participant.to_string(),
+            by_hand: by_hand(damage.by_hand),
+            decided: v1::Outcome::from(damage.decided).into(),
+            reason: damage.reason,
+            recorded_at: Some(timestamp(damage.at)),
+        }
+    }
+}
+
+impl TryFrom<v1::Damage> for Damage {
+    type Error = WireError;
+
+    fn try_from(damage: v1::Damage) -> Result<Self, WireError> {
+        let transaction = |text: &str| transaction_id(text, "transaction_id");
+        Ok(Self {
+            attempt: attempt(damage.attempt)?,
+            transaction: optional(&damage.transaction_id, transaction)?,
+            participant: participant_name(damage.participant, "participant")?,
+            by_hand: if_by_hand(damage.by_hand, "by_hand")?,
+            decided: definite(damage.decided, "decided")?,
+            reason: damage.reason,
+            at: time(damage.recorded_at, "recorded_at")?,
+        })
+    }
+}
+
+/// Which damage somebody has seen to, and where; a participant that is asked
+/// about its own may be left unnamed.
+impl TryFrom<v1::AcknowledgeDamageRequest> for (AttemptId, Option<ParticipantName>) {
+    type Error = WireError;
+
+    fn try_from(request: v1::AcknowledgeDamageRequest) -> Result<Self, WireError> {
+        let name = |text: &str| participant_name(text.to_owned(), "participant");
+        Ok((
+            attempt(request.attempt)?,
+            optional(&request.participant, name)?,
+        ))
+    }
+}
+
+/// For people: there is no way back from printable keys.
+impl From<InDoubt> for v1::AttemptInDoubt {
+    fn from(in_doubt: InDoubt) -> Self {
+        Self {
+            attempt: Some(in_doubt.attempt.into()),
+            transaction_id: in_doubt.transaction.to_string(),
+            prepared_at: Some(timestamp(in_doubt.prepared_at)),
+            coordinator_address: in_doubt.coordinator_address,
+            participants: in_doubt.peers.into_iter().map(Into::into).collect(),
+            questions: in_doubt.questions,
+            locks: in_doubt.locks.iter().map(printable).collect(),
+        }
+    }
+}
+
+fn printable((key, mode): &(LockKey, Mode)) -> String {
+    let mode = match mode {
+        Mode::Shared => "shared",
+        Mode::Exclusive => "exclusive",
+    };
+    format!("{key} ({mode})")
+}
+
+impl From<Statistics> for v1::GetStatisticsResponse {
+    fn from(statistics: Statistics) -> Self {
+        statistics.summary().into()
+    }
+}
+
+impl From<Summary> for v1::GetStatisticsResponse {
+    fn from(summary: Summary) -> Self {
+        Self {
+            committed: summary.committed,
+            aborted: summary.aborted,
+            running: summary.running,
+            in_doubt: summary.in_doubt,
+            remembered: summary.remembered,
+            window: Some(summary.window.into()),
+            epoch: summary.epoch.0,
+            coordinator_id: summary.coordinator.to_string(),
+        }
+    }
+}
+
+impl TryFrom<v1::GetStatisticsResponse> for Summary {
+    type Error = WireError;
+
+    fn try_from(response: v1::GetStatisticsResponse) -> Result<Self, WireError> {
+        let window = response.window.unwrap_or_default();
+        Ok(Self {
+            coordinator: coordinator_id(&response.coordinator_id, "coordinator_id")?,
+            epoch: Epoch(counted(response.epoch, "epoch")?),
+            committed: response.committed,
+            aborted: response.aborted,
+            running: response.running,
+            in_doubt: response.in_doubt,
+            remembered: response.remembered,
+            window: WindowSummary {
+                transactions: window.transactions,
+                committed: window.committed,
+                prepare: percentiles(window.prepare, "prepare").within("window")?,
+                commit: percentiles(window.commit, "commit").within("window")?,
+                decision: percentiles(window.decision, "decision").within("window")?,
+            },
+        })
+    }
+}
+
+impl From<WindowSummary> for v1::Window {
+    fn from(window: WindowSummary) -> Self {
+        Self {
+            transactions: window.transactions,
+            committed: window.committed,
+            prepare: window.prepare.map(Into::into),
+            commit: window.commit.map(Into::into),
+            decision: window.decision.map(Into::into),
+        }
+    }
+}
+
+impl From<Percentiles> for v1::Percentiles {
+    fn from(percentiles: Percentiles) -> Self {
+        Self {
+            average: percentiles.average_ms,
+            p50: percentiles.p50.0 as f64,
+            p90: percentiles.p90.0 as f64,
+            p99: percentiles.p99.0 as f64,
+            max: percentiles.max.0 as f64,
+        }
+    }
+}
+
+/// Reads percentiles. The wire has room for fractions of a millisecond, which
+/// core does not measure; they are rounded.
+fn percentiles(
+    percentiles: Option<v1::Percentiles>,
+    field: &str,
+) -> Result<Option<Percentiles>, WireError> {
+    let Some(read) = percentiles else {
+        return Ok(None);
+    };
+    let number = |ms: f64, field| {
+        if ms.is_finite() && ms >= 0.0 {
+            return Ok(ms);
+        }
+        Err(WireError::new(field, ms, "milliseconds, 0 or more"))
+    };
+    let span = |ms, field| number(ms, field).map(|ms| Span(ms.round() as u64));
+    let read = || {
+        Ok(Percentiles {
+            average_ms: number(read.average, "average")?,
+            p50: span(read.p50, "p50")?,
+            p90: span(read.p90, "p90")?,
+            p99: span(read.p99, "p99")?,
+            max: span(read.max, "max")?,
+        })
+    };
+    read().map(Some).within(field)
+}
+
+#[cfg(test)]
+mod tests {
+    use nemcon_core::history::History;
+
+    use super::super::sample;
+    use super::*;
+
+    #[test]
+    fn registrations_go_there_and_back() {
+        let registration = Registration {
+            name: sample::name("bank-a"),
+            id: sample::participant(),
+            address: "http://127.0.0.1:7110".into(),
+        };
+        let there = v1::RegisterParticipantRequest::from(registration.clone());
+        assert_eq!(Registration::try_from(there.clone()), Ok(registration));
+        let field = |request: v1::RegisterParticipantRequest| {
+            Registration::try_from(request).unwrap_err().field
+        };
+        let nameless = v1::RegisterParticipantRequest {
+            name: String::new(),
+            ..there.clone()
+        };
+        assert_eq!(field(nameless), "name");
+        let lost = v1::RegisterParticipantRequest {
+            address: String::new(),
+            ..there.clone()
+        };
+        assert_eq!(field(lost), "address");
+        let participant_id = "bank-a".into();
+        let foreign = v1::RegisterParticipantRequest {
+            participant_id,
+            ..there
+        };
+        assert_eq!(field(foreign), "participant_id");
+
+        let taken = (sample::coordinator(), Epoch(6));
+        assert_eq!(
+            v1::RegisterParticipantResponse::from(taken).try_into(),
+            Ok(taken)
+        );
+    }
+
+    #[test]
+    fn participants_go_there_and_back() {
+        for boot in [None, Some(Boot(5))] {
+            let view = ParticipantView {
+                name: sample::name("bank-a"),
+                id: sample::participant(),
+                address: "http://127.0.0.1:7110".into(),
+                reachable: true,
+                unfinished: 12,
+                boot,
+            };
+            let there = v1::Participant::from(view.clone());
+            assert_eq!(ParticipantView::try_from(there), Ok(view));
+        }
+    }
+
+    #[test]
+    fn what_was_done_by_hand_goes_there_and_back() {
+        let (participant, attempt) = (sample::name("bank-b"), sample::attempt());
+        let (by_hand, reason) = (Outcome::Aborted, String::from("the customer called"));
+        let report = HeuristicReport {
+            participant,
+            attempt,
+            by_hand,
+            reason: reason.clone(),
+        };
+        let there = v1::ReportHeuristicRequest::from(report.clone());
+        assert_eq!(HeuristicReport::try_from(there), Ok(report));
+
+        let resolution = Resolution {
+            attempt,
+            outcome: Outcome::Committed,
+            reason,
+        };
+        let there = v1::ResolveAttemptRequest::from(resolution.clone());
+        assert_eq!(Resolution::try_from(there.clone()), Ok(resolution));
+        let silent = v1::ResolveAttemptRequest {
+            reason: " ".into(),
+            ..there.clone()
+        };
+        assert_eq!(Resolution::try_from(silent).unwrap_err().field, "reason");
+        let outcome = v1::Outcome::Unknown.into();
+        let undecided = v1::ResolveAttemptRequest { outcome, ..there };
+        assert_eq!(
+            Resolution::try_from(undecided).unwrap_err().field,
+            "outcome"
+        );
+    }
+
+    #[test]
+    fn both_kinds_of_damage_go_there_and_back() {
+        let attempt = sample::attempt();
+        for by_hand in [None, Some(Outcome::Aborted)] {
+            let by_coordinator = coordinator::Damaged {
+                attempt: attempt.position,
+                transaction: Some(sample::transaction()),
+                participant: sample::name("bank-a"),
+                by_hand,
+                decided: Outcome::Committed,
+                reason: "lost".into(),
+                at: Millis(9_876),
+            };
+            let by_participant = participant::Damaged {
+                attempt,
+                transaction: Some(sample::transaction()),
+                by_hand,
+                decided: Outcome::Committed,
+                reason: "lost".into(),
+                at: Millis(9_876),
+            };
+            let damage = Damage::from((attempt.coordinator, by_coordinator));
+            assert_eq!(
+                Damage::from((sample::name("bank-a"), by_participant)),
+                damage
+            );
+            let there = v1::Damage::from(damage.clone());
+            assert_eq!(Damage::try_from(there), Ok(damage));
+        }
+        let attempt = Some(attempt.into());
+        let request = v1::AcknowledgeDamageRequest {
+            attempt,
+            participant: String::new(),
+        };
+        assert_eq!(request.try_into(), Ok((sample::attempt(), None)));
+    }
+
+    #[test]
+    fn what_is_in_doubt_is_printable() {
+        let key = LockKey::from(b"account/\xff".to_vec());
+        let wire = v1::AttemptInDoubt::from(InDoubt {
+            attempt: sample::attempt(),
+            transaction: sample::transaction(),
+            history: History::default(),
+            prepared_at: Millis(1_500),
+            coordinator_address: "http://c:1".into(),
+            peers: vec![sample::peer("bank-b")],
+            questions: 3,
+            locks: vec![(key.clone(), Mode::Shared), (key, Mode::Exclusive)],
+        });
+        assert_eq!(
+            wire.locks,
+            [r"account/\xff (shared)", r"account/\xff (exclusive)"]
+        );
+        assert_eq!(wire.prepared_at, Some(timestamp(Millis(1_500))));
+        assert_eq!((wire.questions, wire.participants.len()), (3, 1));
+    }
+
+    #[test]
+    fn figures_go_there_and_back() {
+        let percentiles = Percentiles {
+            average_ms: 2.5,
+            p50: Span(2),
+            p90: Span(4),
+            p99: Span(9),
+            max: Span(11),
+        };
+        let summary = Summary {
+            coordinator: sample::coordinator(),
+            epoch: Epoch(2),
+            committed: 30,
+            aborted: 4,
+            running: 5,
+            in_doubt: 6,
+            remembered: 34,
+            window: WindowSummary {
+                transactions: 20,
+                committed: 19,
+                prepare: Some(percentiles),
+                commit: None,
+                decision: Some(percentiles),
+            },
+        };
+        let there = v1::GetStatisticsResponse::from(summary.clone());
+        assert_eq!(Summary::try_from(there.clone()), Ok(summary));
+        let mut odd = there;
+        let window = odd.window.as_mut().unwrap();
+        window.commit = Some(v1::Percentiles {
+            p90: f64::NAN,
+            ..Default::default()
+        });
+        assert_eq!(
+            Summary::try_from(odd).unwrap_err().field,
+            "window.commit.p90"
+        );
+    }
+}

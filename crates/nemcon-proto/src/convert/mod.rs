@@ -1,0 +1,31 @@
+//! Wire to core and back.
+//!
+//! Core to wire is `From` and cannot fail; wire to core is `TryFrom` and names
+//! the field that is wrong. Where neither side is a type of this crate
+//! (`Any`, `Timestamp`, enums, which travel as `i32`) there are functions.
+//!
+//! Requests of clients and messages between nodes are read with different
+//! patience. A client is told at once that an action is missing. A coordinator
+//! that sends a participant such an action gets a vote, and the vote is no:
+//! whatever carries an attempt must reach the machine that knows it.
+
+mod admin;
+mod answer;
+mod error;
+mod frame;
+mod id;
+mod outcome;
+mod transaction;
+mod value;
+
+pub use admin::{Damage, HeuristicReport, Registration, Resolution};
+pub use answer::{NoResponse, traced};
+pub use error::WireError;
+pub use frame::{NoRequest, Request};
+pub use id::{address, coordinator_id, participant_id, participant_name, transaction_id};
+pub use outcome::Question;
+pub use transaction::{Change, LIST_MAX, List, Page, Run};
+pub use value::{any, millis, payload, timestamp};
+
+#[cfg(test)]
+mod sample;

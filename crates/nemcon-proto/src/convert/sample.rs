@@ -1,0 +1,107 @@
+//! Values for the round-trip tests: each field differs from its default and from
+//! its neighbours, so that what is swapped or dropped shows.
+
+use nemcon_core::coordinator::event::AddressedOperation;
+use nemcon_core::coordinator::record::Cause;
+use nemcon_core::id::{
+    AttemptId, CoordinatorId, Epoch, ParticipantId, ParticipantName, Position, Sequence,
+    TransactionId,
+};
+use nemcon_core::message::{Header, Operation, Payload, Peer, Task};
+use nemcon_core::reason::{Reason, Refusal};
+use nemcon_core::time::{Millis, Span};
+use uuid::Uuid;
+
+pub(super) fn coordinator() -> CoordinatorId {
+    CoordinatorId::new(Uuid::from_u128(0xc0))
+}
+
+pub(super) fn participant() -> ParticipantId {
+    ParticipantId::new(Uuid::from_u128(0xba))
+}
+
+pub(super) fn attempt() -> AttemptId {
+    let position = Position {
+        epoch: Epoch(3),
+        sequence: Sequence(17),
+    };
+    AttemptId {
+        coordinator: coordinator(),
+        position,
+    }
+}
+
+pub(super) fn transaction() -> TransactionId {
+    TransactionId::from_parts(Millis(1_700_000_000_123), 0x1234)
+}
+
+pub(super) fn first_transaction() -> TransactionId {
+    TransactionId::from_parts(Millis(1_600_000_000_321), 0x4321)
+}
+
+pub(super) fn name(text: &str) -> ParticipantName {
+    ParticipantName::new(text).unwrap()
+}
+
+pub(super) fn peer(text: &str) -> Peer {
+    Peer {
+        name: name(text),
+        address: format!("http://{text}:7110"),
+    }
+}
+
+pub(super) fn payload(byte: u8) -> Payload {
+    Payload {
+        type_url: "type.googleapis.com/test.Action".into(),
+        value: vec![byte, 0, 255],
+    }
+}
+
+pub(super) fn operation(to: &str) -> AddressedOperation {
+    (
+        name(to),
+        Operation {
+            action: Ok(payload(2)),
+            read_only: true,
+        },
+    )
+}
+
+pub(super) fn header() -> Header {
+    let floor = Position {
+        epoch: Epoch(2),
+        sequence: Sequence(5),
+    };
+    Header {
+        coordinator: coordinator(),
+        epoch: Epoch(4),
+        floor,
+    }
+}
+
+pub(super) fn task() -> Task {
+    Task {
+        attempt: attempt(),
+        transaction: transaction(),
+        age: first_transaction(),
+        remaining: Span(9_876),
+        lock_wait: Span(5_000),
+        coordinator_address: "http://127.0.0.1:7100".into(),
+    }
+}
+
+pub(super) fn causes() -> [Cause; 2] {
+    let refusal = Refusal::new(Reason::business("INSUFFICIENT_FUNDS"), "alice has 1.00");
+    let by_someone = Cause {
+        refusal,
+        participant: Some(name("bank-a")),
+    };
+    let refusal = Refusal::retryable(Reason::DEADLINE_EXCEEDED, "10000 ms are over");
+    [
+        by_someone,
+        Cause {
+            refusal,
+            participant: None,
+        },
+    ]
+}

@@ -1,0 +1,134 @@
+//! The high-water mark: how far the log was said to be durable.
+//!
+//! A store may lose its newest part without noticing: sled silently opens a
+//! file whose end was cut off. The mark notices. It is written after each sync
+//! and before "durable" is said, into one of two slots in turn, so that a torn
+//! write leaves the other. It is synced only once a second and at a clean stop,
+//! which costs nothing per flush: after a kill it is exact (the operating system
+//! has it), after a power cut at most that second behind, and it is never ahead.
+//!
+//! ```text
+//!   0      4             12            20            28   29     33
+//!   ├──────┼─────────────┼─────────────┼─────────────┼────┼──────┤
+//!   │"nlm1"│ counter     │ LSN         │ page        │clean│ crc │   big-endian
+//!   └──────┴─────────────┴─────────────┴─────────────┴────┴──────┘
+//! ```
+
+use nemcon_core::id::Lsn;
+
+/// From the start of one slot to that of the other. Disks write 512 or 4,096
+/// bytes at once, so no torn write reaches both.
+pub const SLOT_STRIDE: usize = 4096;
+
+/// Bytes of the whole mark.
+pub const MARK_BYTES: usize = 2 * SLOT_STRIDE;
+
+/// Bytes of a slot that mean something.
+pub const SLOT_BYTES: usize = 33;
+
+const MAGIC: &[u8; 4] = b"nlm1";
+const SUMMED_BYTES: usize = SLOT_BYTES - 4;
+
+/// What is durable.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mark {
+    /// Grows with each mark; tells the newer slot, and which one is next.
+    pub counter: u64,
+    /// The last durable record.
+    pub lsn: Lsn,
+    /// The last durable page.
+    pub page: u64,
+    /// The log was stopped cleanly here.
+    pub clean: bool,
+}
+
+impl Mark {
+    /// Where in the mark's bytes this one belongs.
+    #[must_use]
+    pub const fn offset(&self) -> usize {
+        (self.counter % 2) as usize * SLOT_STRIDE
+    }
+
+    /// The bytes of its slot.
+    #[must_use]
+    pub fn to_bytes(self) -> [u8; SLOT_BYTES] {
+        let mut slot = [0; SLOT_BYTES];
+        slot[..4].copy_from_slice(MAGIC);
+        slot[4..12].copy_from_slice(&self.counter.to_be_bytes());
+        slot[12..20].copy_from_slice(&self.lsn.0.to_be_bytes());
+        slot[20..28].copy_from_slice(&self.page.to_be_bytes());
+        slot[28] = u8::from(self.clean);
+        let sum = crc32c::crc32c(&slot[..SUMMED_BYTES]);
+        slot[SUMMED_BYTES..].copy_from_slice(&sum.to_be_bytes());
+        slot
+    }
+
+    /// The newer of the two marks in `bytes`; `None` if both are unreadable.
+    #[must_use]
+    pub fn read(bytes: &[u8]) -> Option<Self> {
+        let slots = [bytes.get(..SLOT_BYTES), bytes.get(SLOT_STRIDE..SLOT_STRIDE + SLOT_BYTES)];
+        slots
+            .into_iter()
+            .flatten()
+            .filter_map(Self::read_slot)
+            .max_by_key(|mark| mark.counter)
+    }
+
+    /// A new mark's bytes, with nothing durable yet.
+    #[must_use]
+    pub fn blank() -> Vec<u8> {
+        let mut bytes = vec![0; MARK_BYTES];
+        bytes[..SLOT_BYTES].copy_from_slice(&Self::default().to_bytes());
+        bytes
+    }
+
+    fn read_slot(slot: &[u8]) -> Option<Self> {
+        let number = |at: usize| {
+            let mut bytes = [0; 8];
+            bytes.copy_from_slice(&slot[at..at + 8]);
+            u64::from_be_bytes(bytes)
+        };
+        let sum = crc32c::crc32c(&slot[..SUMMED_BYTES]).to_be_bytes();
+        (slot[..4] == *MAGIC && slot[SUMMED_BYTES..] == sum).then(|| Self {
+            counter: number(4),
+            lsn: Lsn(number(12)),
+            page: number(20),
+            clean: slot[28] == 1,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(bytes: &mut [u8], mark: Mark) {
+        bytes[mark.offset()..mark.offset() + SLOT_BYTES].copy_from_slice(&mark.to_bytes());
+    }
+
+    fn mark(counter: u64) -> Mark {
+        Mark { counter, lsn: Lsn(counter * 10), page: counter, clean: false }
+    }
+
+    #[test]
+    fn the_newer_slot_counts() {
+        let mut bytes = Mark::blank();
+        assert_eq!(Mark::read(&bytes), Some(Mark::default()));
+        for counter in 1..5 {
+            write(&mut bytes, mark(counter));
+            assert_eq!(Mark::read(&bytes), Some(mark(counter)));
+        }
+    }
+
+    #[test]
+    fn a_torn_slot_leaves_the_one_before() {
+        let mut bytes = Mark::blank();
+        write(&mut bytes, mark(1));
+        write(&mut bytes, mark(2));
+        bytes[20] ^= 1;
+        assert_eq!(Mark::read(&bytes), Some(mark(1)));
+        bytes[SLOT_STRIDE + 20] ^= 1;
+        assert_eq!(Mark::read(&bytes), None);
+        assert_eq!(Mark::read(&bytes[..10]), None);
+    }
+}

@@ -1,0 +1,199 @@
+//! Reading a log back, and refusing one that is not whole.
+//!
+//! Every value and every page is read and checked at each start, also pages
+//! that a checkpoint has made superfluous and that were not removed in time:
+//! damage is better found at a start than when it is needed.
+
+use nemcon_core::id::Lsn;
+use nemcon_core::machine::Stored;
+
+use crate::Recovery;
+use crate::error::OpenError;
+use crate::page::{self, Header, Kind};
+use crate::store::Store;
+use crate::value;
+
+/// What was found when the log was opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Opened {
+    /// The LSN the next record must have: above everything in the log, in the
+    /// data and in the high-water mark.
+    pub next_lsn: Lsn,
+    /// Nothing was there before.
+    pub fresh: bool,
+    /// It was stopped cleanly the last time.
+    pub clean: bool,
+    /// Values handed to [`Recovery::stored`].
+    pub values: u64,
+    /// Records handed to [`Recovery::record`].
+    pub records: u64,
+    /// Pages read and checked, older ones included.
+    pub pages: u64,
+}
+
+/// What the writer goes on from.
+#[derive(Debug)]
+pub(crate) struct Recovered {
+    pub(crate) last_lsn: Lsn,
+    pub(crate) last_page: u64,
+    pub(crate) oldest_page: u64,
+    pub(crate) mark_counter: u64,
+    pub(crate) clean: bool,
+    pub(crate) values: u64,
+    pub(crate) records: u64,
+    pub(crate) pages: u64,
+}
+
+impl Recovered {
+    /// Whether no page was ever written.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.last_page == 0
+    }
+
+    pub(crate) const fn opened(&self, fresh: bool) -> Opened {
+        Opened {
+            next_lsn: self.last_lsn.next(),
+            fresh,
+            clean: self.clean,
+            values: self.values,
+            records: self.records,
+            pages: self.pages,
+        }
+    }
+}
+
+/// Reads all of `store`, hands it to `recovery` and says where to go on.
+pub(crate) fn recover<S: Store>(
+    store: &S,
+    recovery: &mut dyn Recovery,
+) -> Result<Recovered, OpenError> {
+    let mark = store.read_mark()?;
+    let (values, data_lsn) = load_values(store, recovery)?;
+    let replay_from = replay_start(store)?;
+    let log = replay(store, replay_from, recovery)?;
+    // A value is written back only when its record is durable, so a value newer
+    // than the log is as good a witness of a lost end as the mark.
+    let expected = mark.lsn.max(data_lsn);
+    if log.last_lsn < expected || log.last_page < mark.page {
+        return Err(OpenError::LostTail {
+            dir: store.place().to_owned(),
+            expected,
+            found: log.last_lsn,
+            expected_page: mark.page,
+            found_page: log.last_page,
+        });
+    }
+    Ok(Recovered { mark_counter: mark.counter, clean: mark.clean, values, ..log })
+}
+
+/// Reads the data tree; returns how many values it has and their newest LSN.
+fn load_values<S: Store>(
+    store: &S,
+    recovery: &mut dyn Recovery,
+) -> Result<(u64, Lsn), OpenError> {
+    let (mut count, mut newest) = (0, Lsn(0));
+    for entry in store.values() {
+        let (key, bytes) = entry?;
+        let key = key.as_ref();
+        let escaped = || key.escape_ascii().to_string();
+        let dir = || store.place().to_owned();
+        let (lsn, value) = value::read(key, bytes.as_ref())
+            .map_err(|why| OpenError::BadValue { dir: dir(), key: escaped(), why })?;
+        let stored = Stored { key: key.to_vec(), value: Some(value.to_vec()), lsn };
+        recovery.stored(stored).map_err(|source| OpenError::RefusedValue {
+            dir: dir(),
+            key: escaped(),
+            source,
+        })?;
+        count += 1;
+        newest = newest.max(lsn);
+    }
+    Ok((count, newest))
+}
+
+/// Where the newest closed checkpoint lets replay start; page 1 without any.
+/// Walks backwards, so it reads little more than what has to be replayed.
+fn replay_start<S: Store>(store: &S) -> Result<u64, OpenError> {
+    for entry in store.pages().rev() {
+        let (key, bytes) = entry?;
+        let page = page_number(store, key.as_ref())?;
+        let header = Header::read(page, bytes.as_ref())
+            .map_err(|source| OpenError::BadPage { dir: store.place().to_owned(), page, source })?;
+        if let Kind::CheckpointClosed { first_page } = header.kind {
+            return Ok(first_page);
+        }
+    }
+    Ok(1)
+}
+
+/// Checks all pages in order and hands out the records from `replay_from` on.
+fn replay<S: Store>(
+    store: &S,
+    replay_from: u64,
+    recovery: &mut dyn Recovery,
+) -> Result<Recovered, OpenError> {
+    let mut log = Recovered {
+        last_lsn: Lsn(0),
+        last_page: 0,
+        oldest_page: 1,
+        mark_counter: 0,
+        clean: false,
+        values: 0,
+        records: 0,
+        pages: 0,
+    };
+    for entry in store.pages() {
+        let (key, bytes) = entry?;
+        let page = page_number(store, key.as_ref())?;
+        let dir = || store.place().to_owned();
+        if log.pages == 0 {
+            check_start(store, replay_from, page)?;
+            log.oldest_page = page;
+        } else if page != log.last_page + 1 {
+            let expected = log.last_page + 1;
+            return Err(OpenError::MissingPage { dir: dir(), expected, found: page });
+        }
+        let (header, frames) = page::read(page, bytes.as_ref())
+            .map_err(|source| OpenError::BadPage { dir: dir(), page, source })?;
+        // Only of a log that has lost its beginning to a checkpoint does the
+        // first page say by itself where it stands.
+        let expected = log.last_lsn.next();
+        if (log.pages > 0 || page == 1) && header.first_lsn != expected {
+            let found = header.first_lsn;
+            return Err(OpenError::NotDense { dir: dir(), page, expected, found });
+        }
+        if page >= replay_from {
+            for frame in &frames {
+                let lsn = frame.lsn;
+                recovery.record(lsn, frame.bytes).map_err(|source| OpenError::RefusedRecord {
+                    dir: dir(),
+                    page,
+                    lsn,
+                    source,
+                })?;
+            }
+            log.records += u64::from(header.count);
+        }
+        log.last_page = page;
+        log.last_lsn = Lsn(header.next_lsn().0 - 1);
+        log.pages += 1;
+    }
+    Ok(log)
+}
+
+/// Pages before `replay_from` may have been removed, none from there on.
+fn check_start<S: Store>(store: &S, replay_from: u64, found: u64) -> Result<(), OpenError> {
+    if found == 0 || found > replay_from {
+        let dir = store.place().to_owned();
+        return Err(OpenError::MissingPage { dir, expected: replay_from, found });
+    }
+    Ok(())
+}
+
+fn page_number<S: Store>(store: &S, key: &[u8]) -> Result<u64, OpenError> {
+    let bytes = key.try_into().map_err(|_| OpenError::Damaged {
+        dir: store.place().to_owned(),
+        what: format!("a page number of {} bytes", key.len()),
+    })?;
+    Ok(u64::from_be_bytes(bytes))
+}

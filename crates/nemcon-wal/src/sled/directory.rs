@@ -1,0 +1,166 @@
+//! The log's directory: who may use it, what format it has, what is in it.
+//!
+//! ```text
+//!   <dir>/format    "nemcon-log 1": written last, so a directory that has it is whole
+//!   <dir>/lock      held while the log is open
+//!   <dir>/mark      the high-water mark (see crate::mark)
+//!   <dir>/sled/     the database; its main file is `db`
+//! ```
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use crate::error::OpenError;
+use crate::mark::{MARK_BYTES, Mark};
+
+/// The format this code writes, and the newest it reads.
+const FORMAT: u64 = 1;
+
+const FORMAT_PREFIX: &str = "nemcon-log ";
+
+/// A directory that is ours alone while this lives.
+#[derive(Debug)]
+pub(super) struct Directory {
+    pub(super) path: PathBuf,
+    pub(super) mark: File,
+    /// It has a format file, so it was whole once.
+    pub(super) existed: bool,
+    _lock: File,
+}
+
+impl Directory {
+    /// Creates the directory where it is missing, durably, and takes it.
+    pub(super) fn take(path: &Path) -> Result<Self, OpenError> {
+        create_durably(path)?;
+        let lock = take_lock(path)?;
+        let existed = match read_format(path)? {
+            None => false,
+            Some(FORMAT) => true,
+            Some(found) => {
+                return Err(OpenError::NewerFormat {
+                    dir: path.to_owned(),
+                    found,
+                    known: FORMAT,
+                });
+            }
+        };
+        let mark = open_mark(&path.join("mark"), existed)?;
+        Ok(Self { path: path.to_owned(), mark, existed, _lock: lock })
+    }
+
+    pub(super) fn sled(&self) -> PathBuf {
+        self.path.join("sled")
+    }
+
+    pub(super) fn read_mark(&self) -> Result<Mark, OpenError> {
+        let path = self.path.join("mark");
+        let mut bytes = vec![0; MARK_BYTES];
+        match self.mark.read_exact_at(&mut bytes, 0) {
+            Err(error) if error.kind() != ErrorKind::UnexpectedEof => {
+                Err(failed("read", &path)(error))
+            }
+            // What is too short is zero from its end on, and so unreadable there.
+            _ => Mark::read(&bytes).ok_or(OpenError::NoMark { path }),
+        }
+    }
+
+    /// Everything else is in place and durable: says so.
+    pub(super) fn write_format(&self) -> Result<(), OpenError> {
+        let (new, path) = (self.path.join("format.new"), self.path.join("format"));
+        fs::write(&new, format!("{FORMAT_PREFIX}{FORMAT}\n")).map_err(failed("write", &new))?;
+        sync(&new)?;
+        fs::rename(&new, &path).map_err(failed("create", &path))?;
+        sync(&self.path)
+    }
+}
+
+/// Makes a file, or the entries of a directory, durable.
+pub(super) fn sync(path: &Path) -> Result<(), OpenError> {
+    File::open(path).and_then(|file| file.sync_all()).map_err(failed("sync", path))
+}
+
+/// Makes everything in a directory durable, and the directory itself.
+pub(super) fn sync_all(dir: &Path) -> Result<(), OpenError> {
+    for entry in fs::read_dir(dir).map_err(failed("list", dir))? {
+        let path = entry.map_err(failed("list", dir))?.path();
+        if path.is_dir() {
+            sync_all(&path)?;
+        } else {
+            sync(&path)?;
+        }
+    }
+    sync(dir)
+}
+
+/// For `map_err`.
+pub(super) fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> OpenError {
+    let path = path.to_owned();
+    move |source| OpenError::Io { doing, path, source }
+}
+
+/// Like `create_dir_all`, but each new entry is synced into its parent: a
+/// durable log in a directory that a power cut takes away helps nobody.
+fn create_durably(path: &Path) -> Result<(), OpenError> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let parent = match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    };
+    create_durably(parent)?;
+    match fs::create_dir(path) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+            Err(failed("create", path)(error))
+        }
+        _ => sync(parent),
+    }
+}
+
+fn take_lock(dir: &Path) -> Result<File, OpenError> {
+    let path = dir.join("lock");
+    let lock = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(failed("open", &path))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse { dir: dir.to_owned() }),
+        Err(TryLockError::Error(error)) => Err(failed("lock", &path)(error)),
+    }
+}
+
+fn read_format(dir: &Path) -> Result<Option<u64>, OpenError> {
+    let path = dir.join("format");
+    let mut found = String::new();
+    match File::open(&path).and_then(|file| file.take(64).read_to_string(&mut found)) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed("read", &path)(error)),
+        Ok(_) => {}
+    }
+    match found.strip_prefix(FORMAT_PREFIX).and_then(|number| number.trim().parse().ok()) {
+        Some(number @ 1..) => Ok(Some(number)),
+        _ => Err(OpenError::UnknownFormat { path, found }),
+    }
+}
+
+/// Opens the mark, or makes one where no log is yet.
+fn open_mark(path: &Path, must_exist: bool) -> Result<File, OpenError> {
+    let open = OpenOptions::new().read(true).write(true).open(path);
+    match open {
+        Ok(file) => Ok(file),
+        Err(error) if error.kind() == ErrorKind::NotFound && must_exist => {
+            Err(OpenError::NoMark { path: path.to_owned() })
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            fs::write(path, Mark::blank()).map_err(failed("create", path))?;
+            sync(path)?;
+            OpenOptions::new().read(true).write(true).open(path).map_err(failed("open", path))
+        }
+        Err(error) => Err(failed("open", path)(error)),
+    }
+}

@@ -1,0 +1,237 @@
+//! The real log: one plain thread that owns a sled database.
+//!
+//! ```text
+//!   node's thread                 the log's thread
+//!   append ──┐                    ┌─ take everything queued
+//!   flush  ──┼──▶ inbox ────────▶ │  pack, write, sync, mark
+//!   …      ──┘   (bounded)        │  notify: Durable
+//!                                 └─ remove a few old pages, then again
+//! ```
+//!
+//! While a sync is under way the next batch gathers in the inbox: the slower
+//! the disk, the larger the batches. That is all there is to group commit.
+
+mod directory;
+mod guard;
+mod inbox;
+mod store;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use nemcon_core::id::Lsn;
+use nemcon_core::machine::Stored;
+
+use self::directory::Directory;
+use self::inbox::{Inbox, Stop, Wait};
+use self::store::SledStore;
+use crate::error::{LogError, OpenError};
+use crate::recover::{Opened, recover};
+use crate::writer::{Command, Limits, Writer};
+use crate::{Log, Notify, Recovery};
+
+/// How the log uses memory and disk.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How pages are cut.
+    pub limits: Limits,
+    /// sled's page cache, in bytes. Small: a log is written, and read only at
+    /// start. (sled's own default is 1 GiB.)
+    pub cache_bytes: u64,
+    /// Bytes queued for the log's thread beyond which a caller waits for it.
+    pub queue_bytes_max: usize,
+    /// How far the high-water mark may fall behind in a power cut.
+    pub mark_sync_every: Duration,
+    #[doc(hidden)]
+    pub durability: Durability,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            limits: Limits::default(),
+            cache_bytes: 8 << 20,
+            queue_bytes_max: 64 << 20,
+            mark_sync_every: Duration::from_secs(1),
+            durability: Durability::Synced,
+        }
+    }
+}
+
+/// How a flush is made durable. There is one right answer; the other is here so
+/// that the test of an operating-system crash can prove that it would notice.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// `flush`, then `sync_data`.
+    Synced,
+    /// sled's `flush` alone, which loses acknowledged records.
+    FlushOnly,
+}
+
+/// The log on sled.
+///
+/// Dropping it without [`Log::close`] stops the thread without a last flush and
+/// leaves the log unclean, like a crash of the process.
+pub struct SledLog {
+    inbox: Arc<Inbox>,
+    thread: Option<JoinHandle<Result<(), LogError>>>,
+    dir: PathBuf,
+}
+
+impl SledLog {
+    /// Opens the log in `dir`, or makes one there; reads and checks all of it,
+    /// hands it to `recovery`, and makes what was read durable before it
+    /// returns.
+    ///
+    /// `notify` is called on the log's thread; see [`Notify`] for what it must
+    /// not do.
+    ///
+    /// # Errors
+    /// [`OpenError`] for a log that is in use, of a newer format, or not whole.
+    pub fn open(
+        dir: &Path,
+        options: Options,
+        recovery: &mut dyn Recovery,
+        notify: Notify,
+    ) -> Result<(Self, Opened), OpenError> {
+        let directory = Directory::take(dir)?;
+        let existed = directory.existed;
+        let store = SledStore::open(directory, &options)?;
+        let recovered = recover(&store, recovery)?;
+        if !existed && !recovered.is_empty() {
+            let path = dir.join("format");
+            return Err(OpenError::UnknownFormat { path, found: String::new() });
+        }
+        let writer = Writer::start(store, options.limits, &recovered, notify)?;
+        if !existed {
+            writer.store().directory.write_format()?;
+        }
+        let opened = recovered.opened(!existed);
+        tracing::debug!(dir = %dir.display(), ?opened, "log opened");
+        let log = Self::spawn(dir, writer, &options)?;
+        Ok((log, opened))
+    }
+
+    fn spawn(
+        dir: &Path,
+        writer: Writer<SledStore>,
+        options: &Options,
+    ) -> Result<Self, OpenError> {
+        let inbox =
+            Arc::new(Inbox::new(options.queue_bytes_max, options.limits.unflushed_bytes_max));
+        let worker =
+            Worker { writer, inbox: Arc::clone(&inbox), mark_every: options.mark_sync_every };
+        let thread = thread::Builder::new()
+            .name("nemcon-log".to_owned())
+            .spawn(move || worker.run())
+            .map_err(directory::failed("start a thread for the log in", dir))?;
+        Ok(Self { inbox, thread: Some(thread), dir: dir.to_owned() })
+    }
+
+    /// Ends the thread and says how it went.
+    fn join(&mut self, stop: Stop) -> Result<(), LogError> {
+        let stopped = || LogError::Stopped { place: self.dir.clone() };
+        let thread = self.thread.take().ok_or_else(stopped)?;
+        self.inbox.stop(stop);
+        thread.join().unwrap_or_else(|_| Err(stopped()))
+    }
+}
+
+impl Log for SledLog {
+    fn append(&mut self, records: Vec<(Lsn, Vec<u8>)>) {
+        if !records.is_empty() {
+            self.inbox.push(Command::Append(records));
+        }
+    }
+
+    fn flush(&mut self) {
+        self.inbox.push(Command::Flush);
+    }
+
+    fn begin_checkpoint(&mut self) {
+        self.inbox.push(Command::BeginCheckpoint);
+    }
+
+    fn write_back(&mut self, values: Vec<Stored>) {
+        if !values.is_empty() {
+            self.inbox.push(Command::WriteBack(values));
+        }
+    }
+
+    fn close_checkpoint(&mut self) {
+        self.inbox.push(Command::CloseCheckpoint);
+    }
+
+    fn close(mut self: Box<Self>) -> Result<(), LogError> {
+        self.join(Stop::Cleanly)
+    }
+}
+
+impl Drop for SledLog {
+    fn drop(&mut self) {
+        if self.thread.is_some()
+            && let Err(error) = self.join(Stop::Abruptly)
+        {
+            tracing::debug!(%error, "log dropped after it had failed");
+        }
+    }
+}
+
+/// The log's thread.
+struct Worker {
+    writer: Writer<SledStore>,
+    inbox: Arc<Inbox>,
+    mark_every: Duration,
+}
+
+impl Worker {
+    /// Works until told to stop, or until the first failure. After a failure
+    /// nothing is tried again, and nothing more is written.
+    fn run(mut self) -> Result<(), LogError> {
+        let worked = catch_unwind(AssertUnwindSafe(|| self.work()));
+        let result = worked.unwrap_or_else(|payload| {
+            Err(LogError::Engine {
+                place: self.writer.store().directory.path.clone(),
+                doing: "work",
+                what: guard::panic_message(payload.as_ref()),
+            })
+        });
+        self.inbox.kill();
+        if let Err(error) = &result {
+            self.writer.fail(error.clone());
+        }
+        result
+    }
+
+    fn work(&mut self) -> Result<(), LogError> {
+        let mut mark_synced = Instant::now();
+        loop {
+            let (commands, stop) = self.inbox.take(self.wait(mark_synced));
+            self.writer.execute(commands)?;
+            match stop {
+                None => {}
+                Some(Stop::Cleanly) => return self.writer.stop(),
+                Some(Stop::Abruptly) => return Ok(()),
+            }
+            self.writer.remove_some()?;
+            if self.writer.mark_is_unsynced() && mark_synced.elapsed() >= self.mark_every {
+                self.writer.sync_mark()?;
+                mark_synced = Instant::now();
+            }
+        }
+    }
+
+    fn wait(&self, mark_synced: Instant) -> Wait {
+        if self.writer.is_removing() {
+            Wait::Not
+        } else if self.writer.mark_is_unsynced() {
+            Wait::AtMost(self.mark_every.saturating_sub(mark_synced.elapsed()))
+        } else {
+            Wait::Forever
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! The store on sled: what it takes to make sled durable.
+//!
+//! `Db::flush` alone is not: it calls `sync_file_range`, which commits neither
+//! the file's metadata nor the device's cache. So each sync is
+//!
+//! 1. `flush`: sled hands everything to the operating system;
+//! 2. a sync of values that sled has put into files of their own, which it
+//!    never syncs itself;
+//! 3. `sync_data` on sled's main file.
+//!
+//! `Tree::remove` key by key and `first` afterwards is the only way of removing
+//! that gives back disk and memory; removing by `Batch` leaks both.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ::sled::{Db, IVec, Tree};
+
+use super::directory::{self, Directory};
+use super::guard::{EngineError, Guarded, guarded};
+use super::{Durability, Options};
+use crate::error::{LogError, OpenError};
+use crate::mark::Mark;
+use crate::store::{Entry, Store};
+
+/// Beyond this a value may get a file of its own (sled: a quarter of its 512 KiB
+/// segment). Half of it, since a key and a header come with it.
+const INLINE_BYTES_MAX: usize = 64 << 10;
+
+pub(super) struct SledStore {
+    db: Db,
+    log: Tree,
+    data: Tree,
+    /// sled's main file, for `sync_data`.
+    main: File,
+    large: LargeValues,
+    durability: Durability,
+    pub(super) directory: Directory,
+}
+
+impl SledStore {
+    /// Opens the database in a directory that is ours.
+    pub(super) fn open(directory: Directory, options: &Options) -> Result<Self, OpenError> {
+        let path = directory.sled();
+        let config = ::sled::Config::new()
+            .path(&path)
+            .cache_capacity(options.cache_bytes)
+            .use_compression(false)
+            .flush_every_ms(None);
+        let opened = guarded(|| {
+            let db = config.open()?;
+            let (log, data) = (db.open_tree("log")?, db.open_tree("data")?);
+            Ok((db, log, data))
+        });
+        let (db, log, data) = opened.map_err(|error| refused(&directory.path, &error))?;
+        // sled has made files, renamed them and never synced the directory.
+        guarded(|| db.flush()).map_err(|error| refused(&directory.path, &error))?;
+        directory::sync_all(&path)?;
+        directory::sync(&directory.path)?;
+        let main = path.join("db");
+        let main = File::open(&main).map_err(directory::failed("open", &main))?;
+        let large = LargeValues { dir: path.join("blobs"), synced: BTreeSet::new() };
+        Ok(Self { db, log, data, main, large, durability: options.durability, directory })
+    }
+
+    fn engine_failed(&self, doing: &'static str) -> impl FnOnce(EngineError) -> LogError {
+        let place = self.directory.path.clone();
+        move |error| match error {
+            EngineError::Error(::sled::Error::Io(source)) => {
+                LogError::Write { place, doing, source: Arc::new(source) }
+            }
+            other => LogError::Engine { place, doing, what: other.what() },
+        }
+    }
+
+    fn write_failed(&self, doing: &'static str) -> impl FnOnce(io::Error) -> LogError {
+        let place = self.directory.path.clone();
+        move |source| LogError::Write { place, doing, source: Arc::new(source) }
+    }
+
+    fn read<'a>(&'a self, tree: &Tree) -> impl DoubleEndedIterator<Item = Entry<IVec>> + use<'a> {
+        Guarded::new(tree)
+            .map(|entry| entry.map_err(|error| refused(&self.directory.path, &error)))
+    }
+}
+
+impl Store for SledStore {
+    type Bytes = IVec;
+
+    fn place(&self) -> &Path {
+        &self.directory.path
+    }
+
+    fn write_page(&mut self, page: u64, bytes: Vec<u8>) -> Result<(), LogError> {
+        let large = bytes.len() > INLINE_BYTES_MAX;
+        guarded(|| self.log.insert(page.to_be_bytes(), bytes))
+            .map_err(self.engine_failed("writing a page"))?;
+        // A value in a file of its own reaches the disk in no order with the
+        // rest. Without a sync here a power cut could keep the pages behind it
+        // and lose this one, and the log would be refused for a gap in what
+        // nobody was promised.
+        if large {
+            self.sync()?;
+        }
+        Ok(())
+    }
+
+    fn remove_pages(&mut self, pages: Range<u64>) -> Result<(), LogError> {
+        guarded(|| {
+            for page in pages {
+                self.log.remove(page.to_be_bytes())?;
+            }
+            self.log.first()
+        })
+        .map_err(self.engine_failed("removing old pages"))?;
+        Ok(())
+    }
+
+    fn write_value(&mut self, key: &[u8], value: Option<Vec<u8>>) -> Result<(), LogError> {
+        guarded(|| match value {
+            Some(bytes) => self.data.insert(key, bytes),
+            None => self.data.remove(key),
+        })
+        .map_err(self.engine_failed("writing a value"))?;
+        Ok(())
+    }
+
+    fn sync(&mut self) -> Result<Duration, LogError> {
+        let begun = Instant::now();
+        guarded(|| self.db.flush()).map_err(self.engine_failed("a flush"))?;
+        if self.durability == Durability::Synced {
+            self.large.sync().map_err(self.write_failed("syncing a large value"))?;
+            self.main.sync_data().map_err(self.write_failed("a sync"))?;
+        }
+        Ok(begun.elapsed())
+    }
+
+    fn write_mark(&mut self, mark: Mark) -> Result<(), LogError> {
+        let at = mark.offset() as u64;
+        self.directory
+            .mark
+            .write_all_at(&mark.to_bytes(), at)
+            .map_err(self.write_failed("writing the high-water mark"))
+    }
+
+    fn sync_mark(&mut self) -> Result<(), LogError> {
+        self.directory
+            .mark
+            .sync_data()
+            .map_err(self.write_failed("syncing the high-water mark"))
+    }
+
+    fn read_mark(&self) -> Result<Mark, OpenError> {
+        self.directory.read_mark()
+    }
+
+    fn pages(&self) -> impl DoubleEndedIterator<Item = Entry<IVec>> {
+        self.read(&self.log)
+    }
+
+    fn values(&self) -> impl Iterator<Item = Entry<IVec>> {
+        self.read(&self.data)
+    }
+}
+
+/// Files in which sled keeps what exceeds 128 KiB: one large value, or a tree
+/// node of several. Each is written once, never changed, never synced by sled.
+#[derive(Debug)]
+struct LargeValues {
+    dir: PathBuf,
+    /// Names that were there, and synced, the last time.
+    synced: BTreeSet<OsString>,
+}
+
+impl LargeValues {
+    /// Syncs the files that are new. The directory is empty in normal use, and
+    /// listing it takes a few microseconds.
+    fn sync(&mut self) -> io::Result<()> {
+        let mut there = BTreeSet::new();
+        let mut any_new = false;
+        for entry in fs::read_dir(&self.dir)? {
+            let name = entry?.file_name();
+            if !self.synced.contains(&name) {
+                any_new |= sync_if_there(&self.dir.join(&name))?;
+            }
+            there.insert(name);
+        }
+        if any_new {
+            File::open(&self.dir)?.sync_all()?;
+        }
+        self.synced = there;
+        Ok(())
+    }
+}
+
+/// sled may remove what it has replaced at any time.
+fn sync_if_there(path: &Path) -> io::Result<bool> {
+    match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        opened => opened?.sync_data().map(|()| true),
+    }
+}
+
+/// What sled says about a database it cannot read, in our words.
+fn refused(dir: &Path, error: &EngineError) -> OpenError {
+    match error {
+        EngineError::Error(::sled::Error::Io(source))
+            if source.to_string().contains("could not acquire lock") =>
+        {
+            OpenError::InUse { dir: dir.to_owned() }
+        }
+        EngineError::Error(::sled::Error::Io(source))
+            if source.raw_os_error().is_some() =>
+        {
+            OpenError::Io {
+                doing: "open the database in",
+                path: dir.to_owned(),
+                source: io::Error::new(source.kind(), source.to_string()),
+            }
+        }
+        other => OpenError::Damaged { dir: dir.to_owned(), what: other.what() },
+    }
+}

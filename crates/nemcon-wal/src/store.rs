@@ -1,0 +1,53 @@
+//! What the writer and the recovery need of whatever keeps the bytes.
+
+use std::ops::Range;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::error::{LogError, OpenError};
+use crate::mark::Mark;
+
+/// A key and its value, as stored.
+pub(crate) type Entry<B> = Result<(B, B), OpenError>;
+
+/// Two ordered trees (the log's pages, the data's values) and a mark.
+///
+/// Writes may reach the disk at any time, but only as a prefix of the order in
+/// which they were made, each whole or not at all; after [`Store::sync`] all of
+/// them have. The mark is apart: it has its own order and its own sync.
+pub(crate) trait Store {
+    /// Bytes read from a tree.
+    type Bytes: AsRef<[u8]>;
+
+    /// Where it is, for messages.
+    fn place(&self) -> &Path;
+
+    /// Adds a page to the log.
+    fn write_page(&mut self, page: u64, bytes: Vec<u8>) -> Result<(), LogError>;
+
+    /// Removes pages from the beginning of the log.
+    fn remove_pages(&mut self, pages: Range<u64>) -> Result<(), LogError>;
+
+    /// Sets or removes a value of the data.
+    fn write_value(&mut self, key: &[u8], value: Option<Vec<u8>>) -> Result<(), LogError>;
+
+    /// Makes all that was written durable, but for the mark. Says how long that
+    /// took (zero where there is no clock).
+    fn sync(&mut self) -> Result<Duration, LogError>;
+
+    /// Hands the mark to the operating system, which keeps it if only the
+    /// process dies.
+    fn write_mark(&mut self, mark: Mark) -> Result<(), LogError>;
+
+    /// Makes the mark durable.
+    fn sync_mark(&mut self) -> Result<(), LogError>;
+
+    /// The newest mark.
+    fn read_mark(&self) -> Result<Mark, OpenError>;
+
+    /// All pages in the order of their numbers.
+    fn pages(&self) -> impl DoubleEndedIterator<Item = Entry<Self::Bytes>>;
+
+    /// All values in the order of their keys.
+    fn values(&self) -> impl Iterator<Item = Entry<Self::Bytes>>;
+}

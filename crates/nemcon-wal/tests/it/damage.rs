@@ -1,0 +1,162 @@
+//! Logs on sled that lost something or were tampered with: refused with a
+//! reason, never opened short, never a panic.
+
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use nemcon_core::id::Lsn;
+use nemcon_wal::{Log, OpenError, Opened, Options, SledLog};
+
+use crate::support::{Sink, deaf, events, records, wait_durable};
+
+const RECORDS: u64 = 3_000;
+
+/// Writes a log of [`RECORDS`] records, stopped cleanly.
+fn write_log(dir: &Path) {
+    append(dir, 1, RECORDS);
+}
+
+fn append(dir: &Path, first: u64, count: u64) {
+    let (notify, events) = events();
+    let (log, _) =
+        SledLog::open(dir, Options::default(), &mut Sink::default(), notify).unwrap();
+    let mut log = Box::new(log);
+    for chunk in 0..count / 100 {
+        log.append(records(first + chunk * 100, 100, 100));
+        log.flush();
+        wait_durable(&events, Lsn(first + chunk * 100 + 99));
+    }
+    log.close().unwrap();
+}
+
+fn reopen(dir: &Path) -> Result<(Opened, Sink), OpenError> {
+    let mut sink = Sink::default();
+    let (_, opened) = SledLog::open(dir, Options::default(), &mut sink, deaf())?;
+    Ok((opened, sink))
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            fs::copy(entry.path(), to).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_database_set_back_to_an_earlier_time_is_refused() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path().join("log");
+    write_log(&dir);
+    let earlier = temp.path().join("earlier");
+    copy(&dir.join("sled"), &earlier);
+    append(&dir, RECORDS + 1, 100);
+    fs::remove_dir_all(dir.join("sled")).unwrap();
+    copy(&earlier, &dir.join("sled"));
+    let error = reopen(&dir).unwrap_err();
+    assert!(
+        matches!(error, OpenError::LostTail { expected: Lsn(3_100), found: Lsn(3_000), .. }),
+        "{error}"
+    );
+    assert!(error.to_string().contains(&dir.display().to_string()), "{error}");
+}
+
+#[test]
+fn a_deleted_database_is_refused() {
+    let temp = tempfile::tempdir().unwrap();
+    write_log(temp.path());
+    fs::remove_dir_all(temp.path().join("sled")).unwrap();
+    let error = reopen(temp.path()).unwrap_err();
+    assert!(matches!(error, OpenError::LostTail { found: Lsn(0), .. }), "{error}");
+}
+
+#[test]
+fn a_truncated_database_is_refused_wherever_it_was_cut() {
+    let temp = tempfile::tempdir().unwrap();
+    let whole = temp.path().join("whole");
+    write_log(&whole);
+    let len = fs::metadata(whole.join("sled/db")).unwrap().len();
+    for eighth in 0..8 {
+        let dir = temp.path().join(format!("cut-{eighth}"));
+        copy(&whole, &dir);
+        let db = OpenOptions::new().write(true).open(dir.join("sled/db")).unwrap();
+        // The last records end somewhere within the file, whose last segment
+        // may be empty: cut in front of them.
+        db.set_len((len / 2) * eighth / 8).unwrap();
+        let error = reopen(&dir).unwrap_err();
+        assert!(
+            matches!(error, OpenError::LostTail { .. } | OpenError::Damaged { .. }),
+            "cut to {eighth}/16: {error}"
+        );
+    }
+}
+
+#[test]
+fn flipped_bytes_are_refused_or_harmless_but_never_believed() {
+    let temp = tempfile::tempdir().unwrap();
+    let whole = temp.path().join("whole");
+    write_log(&whole);
+    let len = fs::metadata(whole.join("sled/db")).unwrap().len();
+    let mut refused = 0;
+    for round in 0..24 {
+        let dir = temp.path().join(format!("hit-{round}"));
+        copy(&whole, &dir);
+        let db =
+            OpenOptions::new().read(true).write(true).open(dir.join("sled/db")).unwrap();
+        let at = len * round / 24 + 1_000 + round;
+        let mut bytes = [0; 16];
+        db.read_exact_at(&mut bytes, at.min(len - 16)).unwrap();
+        bytes.iter_mut().for_each(|byte| *byte ^= 0x55);
+        db.write_all_at(&bytes, at.min(len - 16)).unwrap();
+        match reopen(&dir) {
+            Err(_) => refused += 1,
+            // It hit a part of the file that is not in use.
+            Ok((_, sink)) => assert_eq!(sink.records, records(1, RECORDS, 100)),
+        }
+    }
+    assert!(refused > 0, "nothing was hit");
+}
+
+#[test]
+fn a_newer_format_is_refused_and_an_unknown_one_too() {
+    let temp = tempfile::tempdir().unwrap();
+    write_log(temp.path());
+    let format = temp.path().join("format");
+    assert_eq!(fs::read_to_string(&format).unwrap(), "nemcon-log 1\n");
+    fs::write(&format, "nemcon-log 2\n").unwrap();
+    let error = reopen(temp.path()).unwrap_err();
+    assert!(matches!(error, OpenError::NewerFormat { found: 2, known: 1, .. }), "{error}");
+    fs::write(&format, "something else").unwrap();
+    let error = reopen(temp.path()).unwrap_err();
+    assert!(matches!(error, OpenError::UnknownFormat { .. }), "{error}");
+    fs::remove_file(&format).unwrap();
+    let error = reopen(temp.path()).unwrap_err();
+    assert!(matches!(error, OpenError::UnknownFormat { .. }), "{error}");
+}
+
+#[test]
+fn a_missing_or_unreadable_mark_is_refused() {
+    let temp = tempfile::tempdir().unwrap();
+    write_log(temp.path());
+    let mark = temp.path().join("mark");
+    fs::write(&mark, "short").unwrap();
+    assert!(matches!(reopen(temp.path()).unwrap_err(), OpenError::NoMark { .. }));
+    fs::remove_file(&mark).unwrap();
+    assert!(matches!(reopen(temp.path()).unwrap_err(), OpenError::NoMark { .. }));
+}
+
+#[test]
+fn a_creation_that_was_cut_short_is_begun_again() {
+    let temp = tempfile::tempdir().unwrap();
+    drop(reopen(temp.path()).unwrap());
+    fs::remove_file(temp.path().join("format")).unwrap();
+    let (opened, _) = reopen(temp.path()).unwrap();
+    assert!(opened.fresh);
+    assert!(temp.path().join("format").exists());
+}

@@ -1,0 +1,16 @@
+//! The log as its users see it: in memory under random schedules, on sled with
+//! kills and damage, and on a file system that loses power.
+
+#[cfg(feature = "sled")]
+mod damage;
+#[cfg(feature = "sled")]
+mod kill;
+mod memory;
+#[cfg(feature = "sled")]
+mod on_sled;
+#[cfg(feature = "sled")]
+mod os_crash;
+mod schedules;
+mod support;
+#[cfg(feature = "sled")]
+mod writer_process;

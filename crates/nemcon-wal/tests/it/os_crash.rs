@@ -1,0 +1,151 @@
+//! The machine itself dies: only what reached the disk is left.
+//!
+//! The log stands on an ext4 file system inside an image file. A process writes
+//! to it and notes, elsewhere, what was acknowledged. Then it is frozen and the
+//! image file is copied. What the process has only handed to the operating
+//! system lies in the page cache of the mounted file system, and is not in the
+//! image: the copy is the disk of a machine that lost power at that moment. It
+//! is mounted (ext4 replays its journal) and the log opened there.
+//!
+//! Two things keep this honest. The journal's own commits every five seconds are
+//! put off, so that metadata reaches the disk only if somebody syncs. And the
+//! same is done with the sync left out: if nothing were lost then, the test
+//! could not see a loss at all, and fails.
+//!
+//! What it does not model: a disk that acknowledges a write before it has it
+//! and ignores the flush command.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use nemcon_core::id::Lsn;
+use nemcon_wal::{Durability, Options, SledLog};
+
+use crate::support::{Sink, deaf, record};
+use crate::writer_process::{Writer, record_bytes};
+
+const ROUNDS: u64 = 10;
+
+/// An image file, mounted as long as this lives.
+struct Mounted {
+    at: PathBuf,
+}
+
+impl Mounted {
+    fn new(image: &Path, at: &Path) -> Result<Self, String> {
+        fs::create_dir_all(at).map_err(|error| error.to_string())?;
+        let mounted = Self { at: at.to_owned() };
+        // A journal commit of its own every 5 s would hide a missing sync.
+        run("mount", &["-t", "ext4", "-o", "loop,commit=300", path(image), path(at)])?;
+        Ok(mounted)
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        // It is not mounted if `new` has failed, and then there is nothing to do.
+        drop(run("umount", &[path(&self.at)]));
+    }
+}
+
+fn path(path: &Path) -> &str {
+    path.to_str().expect("temporary paths are plain")
+}
+
+fn run(program: &str, arguments: &[&str]) -> Result<(), String> {
+    let output = Command::new(program)
+        .args(arguments)
+        .output()
+        .map_err(|error| format!("{program}: {error}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(format!("{program}: {}", String::from_utf8_lossy(&output.stderr).trim()))
+}
+
+/// Makes an image with an empty file system.
+fn make_image(image: &Path) -> Result<(), String> {
+    fs::File::create(image)
+        .and_then(|file| file.set_len(64 << 20))
+        .map_err(|error| error.to_string())?;
+    run("mkfs.ext4", &["-q", "-F", path(image)])
+}
+
+/// Copies the image as it is at one moment: until two looks at it are equal,
+/// for the kernel may be writing to it.
+fn copy_at_once(image: &Path, copy: &Path) {
+    let mut before = fs::read(image).unwrap();
+    loop {
+        let after = fs::read(image).unwrap();
+        if before == after {
+            return fs::write(copy, after).unwrap();
+        }
+        before = after;
+    }
+}
+
+/// Writes, loses power, opens what is left. `Err` says what was lost.
+fn lose_power(round: u64, template: &Path, durability: Durability) -> Result<(), String> {
+    let temp = tempfile::tempdir().unwrap();
+    let (image, copy) = (temp.path().join("image"), temp.path().join("copy"));
+    fs::copy(template, &image).unwrap();
+    let notes = temp.path().join("notes");
+    let acknowledged = {
+        let mounted = Mounted::new(&image, &temp.path().join("live")).unwrap();
+        let mut writer = Writer::start(&mounted.at.join("log"), &notes, durability);
+        writer.wait_acknowledged(150 + round * 61);
+        writer.freeze();
+        copy_at_once(&image, &copy);
+        let acknowledged = writer.acknowledged();
+        writer.kill();
+        acknowledged
+    };
+    let mounted = Mounted::new(&copy, &temp.path().join("after")).unwrap();
+    let mut sink = Sink::default();
+    let opened =
+        SledLog::open(&mounted.at.join("log"), Options::default(), &mut sink, deaf());
+    let (_log, opened) = opened.map_err(|error| format!("refused: {error}"))?;
+    for (lsn, bytes) in sink.records {
+        assert_eq!(bytes, record(lsn.0, record_bytes(lsn.0)), "record {lsn}");
+    }
+    if opened.next_lsn <= Lsn(acknowledged) {
+        let last = opened.next_lsn.0 - 1;
+        return Err(format!("{last} of {acknowledged} acknowledged records are left"));
+    }
+    Ok(())
+}
+
+/// Why this machine cannot run the test, if so.
+fn obstacle(template: &Path, at: &Path) -> Result<(), String> {
+    make_image(template)?;
+    Mounted::new(template, at).map(drop)
+}
+
+fn crash_often(durability: Durability) -> Option<Vec<String>> {
+    let temp = tempfile::tempdir().unwrap();
+    let template = temp.path().join("template");
+    if let Err(why) = obstacle(&template, &temp.path().join("try")) {
+        eprintln!("SKIPPED, no crash of the operating system was tried: {why} (needs root and loop mounts)");
+        return None;
+    }
+    let lost: Vec<_> = (0..ROUNDS)
+        .filter_map(|round| lose_power(round, &template, durability).err())
+        .collect();
+    eprintln!("{durability:?}: {} of {ROUNDS} power cuts lost something: {lost:#?}", lost.len());
+    Some(lost)
+}
+
+#[test]
+fn a_power_cut_leaves_all_that_was_acknowledged() {
+    if let Some(lost) = crash_often(Durability::Synced) {
+        assert!(lost.is_empty(), "{lost:#?}");
+    }
+}
+
+#[test]
+fn without_the_sync_a_power_cut_loses_acknowledged_records() {
+    if let Some(lost) = crash_often(Durability::FlushOnly) {
+        assert!(!lost.is_empty(), "a loss would go unnoticed");
+    }
+}
