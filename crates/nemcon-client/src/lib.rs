@@ -1,1 +1,45 @@
-//! The Rust client: typed calls, and retries that are safe
+//! The Rust client: typed calls, and retries that are safe.
+//!
+//! ```text
+//!   Transaction{id, operations} ── run ──▶ send ──▶ committed, with results
+//!                                   ▲       │  └──▶ aborted, and why
+//!                                   └───────┘
+//!                            no answer: again, same id
+//! ```
+//!
+//! A transaction has three outcomes: committed, aborted, unknown. The third is
+//! what makes a client hard to write, and what this one takes off its caller:
+//!
+//! - What brought no answer is sent again under the *same* id. The coordinator
+//!   runs an id once, however often it comes.
+//! - A time-out is never taken for an abort. When [`Settings::give_up_after`] is
+//!   over and the request may have been done, the answer is
+//!   [`ClientError::Unknown`], with the id to ask by.
+//! - After an answer that left it open, a request sent again names the
+//!   coordinator that it went to first: another one cannot know.
+//! - Only what certainly did not happen is run again under a *new* id, and only
+//!   by [`Client::run_until_decided`]. The rerun names the first try, so that it
+//!   keeps its age in the queue for locks.
+//!
+//! The price: a call can take as long as the settings allow. What it buys: an
+//! answer means what it says.
+
+mod bank;
+mod coordinator;
+mod delivery;
+mod error;
+mod settings;
+mod transaction;
+
+pub use bank::{
+    Account, AccountPage, BankClient, Contra, Entry, NewAccount, Peeked, Statement, Transfer,
+};
+pub use coordinator::{Client, Watch};
+pub use error::ClientError;
+pub use settings::Settings;
+pub use transaction::{ResultError, Transaction, new_transaction_id, operation, result};
+
+/// What clients and coordinators share, so that a caller needs no other crate.
+pub use nemcon_core::coordinator::event::{AddressedOperation, Ending, Report, View};
+pub use nemcon_net::{Address, AddressError, Refused};
+pub use nemcon_proto::convert::{Change, Damage, List, Page};

@@ -34,4 +34,4 @@ pub use endpoint::{
     STREAMS_MAX, call, channel, server,
 };
 pub use failure::Unanswered;
-pub use status::{DOMAIN, Refused, response_status, to_status, wire_status};
+pub use status::{DOMAIN, Refused, response_status, retry_after, to_status, wire_status};

@@ -234,6 +234,13 @@ pub fn response_status(error: NoResponse) -> Status {
     to_status(&refusal.into())
 }
 
+/// How long whoever gave this status asks to wait before the next try. It may be
+/// any span: it comes from outside.
+#[must_use]
+pub fn retry_after(status: &Status) -> Option<Duration> {
+    status.get_details_retry_info()?.retry_delay
+}
+
 #[cfg(test)]
 mod tests {
     use nemcon_core::time::Millis;

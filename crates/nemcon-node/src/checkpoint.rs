@@ -40,7 +40,10 @@ pub struct Due {
 impl Default for Due {
     /// 65,536 records are replayed in about a tenth of a second.
     fn default() -> Self {
-        Self { records: 65_536, bytes: 64 * 1_024 * 1_024 }
+        Self {
+            records: 65_536,
+            bytes: 64 * 1_024 * 1_024,
+        }
     }
 }
 
@@ -66,7 +69,13 @@ enum Phase<C> {
 
 impl<C: Default> Checkpoints<C> {
     pub(crate) const fn new(due: Due) -> Self {
-        Self { due, records: 0, bytes: 0, repeated: 0, phase: Phase::Idle }
+        Self {
+            due,
+            records: 0,
+            bytes: 0,
+            repeated: 0,
+            phase: Phase::Idle,
+        }
     }
 
     /// Counts what a restart would have to replay.
@@ -105,11 +114,15 @@ impl<C: Default> Checkpoints<C> {
     ) where
         M: Machine<Cursor = C>,
     {
+        let due = self.is_due();
         match &mut self.phase {
-            Phase::Idle if self.is_due() => {
+            Phase::Idle if due => {
                 log.begin_checkpoint();
                 (self.records, self.bytes) = (0, 0);
-                self.phase = Phase::Copying { cursor: C::default(), repeated: 0 };
+                self.phase = Phase::Copying {
+                    cursor: C::default(),
+                    repeated: 0,
+                };
             }
             Phase::Idle | Phase::Closing => {}
             Phase::Copying { cursor, repeated } => {

@@ -17,8 +17,13 @@ impl Clock {
     /// Reads the wall clock, once. A time before 1970 counts as 1970.
     #[must_use]
     pub fn start() -> Self {
-        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self { at_start: Millis(whole_millis(since_epoch)), started: Instant::now() }
+        let since_epoch = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        Self {
+            at_start: Millis(whole_millis(since_epoch)),
+            started: Instant::now(),
+        }
     }
 
     /// The time now, rounded down.
@@ -49,7 +54,10 @@ mod tests {
     fn the_clock_starts_at_the_wall_clock_and_goes_on() {
         let clock = Clock::start();
         let first = clock.now();
-        assert!(first > Millis(1_600_000_000_000), "later than 2020: {first}");
+        assert!(
+            first > Millis(1_600_000_000_000),
+            "later than 2020: {first}"
+        );
         assert!(clock.now() >= first);
         assert!(clock.until(first + Span::from_secs(60)) > Duration::from_secs(50));
         assert_eq!(clock.until(first - Span(1)), Duration::ZERO);

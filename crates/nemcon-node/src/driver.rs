@@ -157,8 +157,7 @@ impl<M: Machine, P: Perform<M>> Driver<M, P> {
         let mut until = pin!(until);
         loop {
             let deadline = self.next_deadline().map(|at| self.clock.until(at));
-            let more_to_do =
-                !self.events.is_empty() || self.checkpoints.is_waiting_for_its_turn();
+            let more_to_do = !self.events.is_empty() || self.checkpoints.is_waiting_for_its_turn();
             tokio::select! {
                 given = &mut until => return Ok(given),
                 // Zero would mean that no sender is left; `until` decides then.
@@ -225,7 +224,8 @@ impl<M: Machine, P: Perform<M>> Driver<M, P> {
         }
         self.step_events(now);
         self.settle(now);
-        self.checkpoints.advance(&mut self.machine, &mut self.out, &mut *self.log);
+        self.checkpoints
+            .advance(&mut self.machine, &mut self.out, &mut *self.log);
     }
 
     fn step_events(&mut self, now: Millis) {
@@ -253,7 +253,11 @@ impl<M: Machine, P: Perform<M>> Driver<M, P> {
     }
 
     fn next_deadline(&self) -> Option<Millis> {
-        self.machine.next_deadline().into_iter().chain(self.parking.next_deadline()).min()
+        self.machine
+            .next_deadline()
+            .into_iter()
+            .chain(self.parking.next_deadline())
+            .min()
     }
 }
 

@@ -86,7 +86,11 @@ impl<E, T> Front<E, T> {
     /// through [`Front::replies`].
     #[must_use]
     pub fn new(inbox: Inbox<E>, gate: Gate) -> Self {
-        Self { inbox, replies: Replies::default(), gate }
+        Self {
+            inbox,
+            replies: Replies::default(),
+            gate,
+        }
     }
 
     /// The table of those who wait.

@@ -75,7 +75,11 @@ mod tests {
         });
         tokio::task::yield_now().await;
         assert_eq!(events.recv().await, Some(1));
-        assert_eq!(inbox.offer(4), Err(NotTaken::Full), "the room was promised to the delivery");
+        assert_eq!(
+            inbox.offer(4),
+            Err(NotTaken::Full),
+            "the room was promised to the delivery"
+        );
         assert_eq!(events.recv().await, Some(3));
         waiting.await.unwrap();
         drop(events);

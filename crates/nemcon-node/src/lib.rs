@@ -19,7 +19,7 @@
 //! - [`driver`]: the loop that owns machine and log, and its [`driver::Perform`];
 //! - [`checkpoint`]: what the driver does besides, in small pieces;
 //! - [`peers`]: calls to other nodes;
-//! - [`telemetry`], [`stop`]: for `main` only.
+//! - [`process`], [`telemetry`], [`stop`]: for `main` only.
 //!
 //! Contract:
 //! - nothing is said before what it rests on is durable, and nothing at all
@@ -41,6 +41,7 @@ pub mod inbox;
 pub mod log_news;
 pub mod node;
 pub mod peers;
+pub mod process;
 pub mod replies;
 pub mod server;
 pub mod settings;

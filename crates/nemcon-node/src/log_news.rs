@@ -43,14 +43,21 @@ impl LogNews {
     fn note(&self, event: LogEvent) {
         match event {
             // Comes before the `Durable` of the same flush, which rings.
-            LogEvent::Flushed { records, bytes, took } => {
+            LogEvent::Flushed {
+                records,
+                bytes,
+                took,
+            } => {
                 tracing::trace!(records, bytes, ?took, "flushed");
                 return;
             }
             LogEvent::Durable(lsn) => {
                 self.with(|news| news.durable = news.durable.max(Some(lsn)));
             }
-            LogEvent::CheckpointClosed { first_page, removed_pages } => {
+            LogEvent::CheckpointClosed {
+                first_page,
+                removed_pages,
+            } => {
                 tracing::debug!(first_page, removed_pages, "checkpoint closed");
                 self.with(|news| news.checkpoint_closed = true);
             }

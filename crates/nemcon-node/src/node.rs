@@ -15,17 +15,19 @@
 //! NOT_SERVING, so that its peers wait rather than guess.
 
 use std::fmt;
+use std::future::Future;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::Duration;
 
 use nemcon_core::codec::{Codec, CorruptLog};
 use nemcon_core::id::Lsn;
 use nemcon_core::machine::{Machine, Stored};
-use nemcon_wal::{Log, LogError, OpenError, Opened, Recovery, SledLog};
-use tokio::sync::{Notify, mpsc, watch};
+use nemcon_wal::{LogError, OpenError, Opened, Recovery, SledLog};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
 use tonic::service::RoutesBuilder;
 
 use crate::driver::{Driver, LogFailed, Perform, Replayed};
@@ -35,8 +37,9 @@ use crate::log_news::LogNews;
 use crate::server::{self, Health, ListenError, Port, ServeError};
 use crate::settings::Settings;
 
-/// How long the last answers may take to leave, once the machine has ended.
-const LAST_ANSWERS_MAX: Duration = Duration::from_secs(1);
+/// How long the last answers may take to leave, once the machine has ended. They
+/// need next to nothing; but a caller that does not hang up is not waited for.
+const LAST_ANSWERS_MAX: Duration = Duration::from_millis(250);
 
 /// Why a node did not start, or ended before it was told to.
 #[derive(Debug, thiserror::Error)]
@@ -45,13 +48,8 @@ pub enum NodeError {
     #[error(transparent)]
     Listen(#[from] ListenError),
     /// Its log cannot be opened or read.
-    #[error("cannot open the log in {}", dir.display())]
-    Open {
-        /// The data directory.
-        dir: PathBuf,
-        /// Why not.
-        source: OpenError,
-    },
+    #[error(transparent)]
+    Open(Box<OpenError>),
     /// Its log failed.
     #[error(transparent)]
     Log(#[from] LogFailed),
@@ -155,7 +153,7 @@ pub struct NodeHandle {
     url: String,
     stop: watch::Sender<bool>,
     ended: watch::Receiver<()>,
-    thread: JoinHandle<Result<(), NodeError>>,
+    thread: thread::JoinHandle<Result<(), NodeError>>,
 }
 
 impl NodeHandle {
@@ -183,10 +181,10 @@ impl NodeHandle {
     }
 
     /// Waits until the node has ended, for whatever reason.
-    pub async fn ended(&self) {
-        // The sender is never used: its end is the message.
+    pub fn ended(&self) -> impl Future<Output = ()> + Send + 'static {
         let mut ended = self.ended.clone();
-        while ended.changed().await.is_ok() {}
+        // The sender is never used: its end is the message.
+        async move { while ended.changed().await.is_ok() {} }
     }
 
     /// Waits for the node's end and says what it was. Does not stop it: see
@@ -217,7 +215,12 @@ pub fn start<S: Shell>(
     let (stop, stopped) = watch::channel(false);
     let (alive, ended) = watch::channel(());
     let (serving, serves) = std::sync::mpsc::sync_channel(1);
-    let life = Life { name: name.clone(), settings, stopped, serving };
+    let life = Life {
+        name: name.clone(),
+        settings,
+        stopped,
+        serving,
+    };
     let thread = thread::Builder::new()
         .name(name.clone())
         .spawn(move || {
@@ -225,7 +228,14 @@ pub fn start<S: Shell>(
             life.run(port, shell)
         })
         .map_err(NodeError::Thread)?;
-    let handle = NodeHandle { name, address, url, stop, ended, thread };
+    let handle = NodeHandle {
+        name,
+        address,
+        url,
+        stop,
+        ended,
+        thread,
+    };
     match serves.recv() {
         Ok(()) => Ok(handle),
         // The thread has ended without serving. Only by a stop could it do so
@@ -242,31 +252,60 @@ struct Life {
     serving: std::sync::mpsc::SyncSender<()>,
 }
 
+/// A node that has recovered.
+struct Serving<S: Shell> {
+    driver: Driver<S::Machine, S::Performer>,
+    events: mpsc::Receiver<<S::Machine as Machine>::Event>,
+    inbox: Inbox<<S::Machine as Machine>::Event>,
+    gate: Gate,
+    ending: Ending,
+    refusals: mpsc::Receiver<String>,
+    health: Health,
+    server: JoinHandle<Result<(), ServeError>>,
+    /// Tells the server to finish its calls and end.
+    close: oneshot::Sender<()>,
+}
+
 impl Life {
-    fn run<S: Shell>(self, port: Port, shell: S) -> Result<(), NodeError> {
+    fn run<S: Shell>(mut self, port: Port, shell: S) -> Result<(), NodeError> {
         // The thread belongs to the node, so all its lines get its name.
         let _span = tracing::info_span!("node", name = %self.name).entered();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(NodeError::Thread)?;
-        let result = runtime.block_on(Box::pin(self.live(port, shell)));
+        let result = runtime.block_on(Box::pin(async {
+            let serving = self.begin(port, shell).await?;
+            let result = self.serve(serving).await;
+            match &result {
+                Ok(()) => tracing::info!("stopped"),
+                Err(error) => tracing::error!(error = %Chain(error), "ended"),
+            }
+            result
+        }));
+        self.withdraw_ready_file();
         // Calls to peers that are still in flight no longer matter.
         runtime.shutdown_background();
-        match &result {
-            Ok(()) => tracing::info!("stopped"),
-            Err(error) => tracing::error!(error = %Chain(error), "ended"),
-        }
         result
     }
 
-    async fn live<S: Shell>(mut self, port: Port, shell: S) -> Result<(), NodeError> {
-        let (inbox, mut events) = Inbox::new(self.settings.limits.inbox_events_max);
+    /// From the port to the first request.
+    async fn begin<S: Shell>(&self, port: Port, shell: S) -> Result<Serving<S>, NodeError> {
+        // A file of an earlier life would send people to where nobody is.
+        self.withdraw_ready_file();
+        let (inbox, events) = Inbox::new(self.settings.limits.inbox_events_max);
         let gate = Gate::default();
-        let (refused, mut refusals) = mpsc::channel(1);
-        let ending = Ending { drained: Arc::default(), refused };
-        let (address, url) = (port.address, port.url.clone());
-        let Assembly { machine, performer, mut routes } = shell.assemble(Site {
+        let (refused, refusals) = mpsc::channel(1);
+        let ending = Ending {
+            drained: Arc::default(),
+            refused,
+        };
+        let (address, url) = (port.address, port.url);
+        let Assembly {
+            machine,
+            performer,
+            mut routes,
+        } = shell.assemble(Site {
             address,
             url: url.clone(),
             inbox: inbox.clone(),
@@ -274,78 +313,109 @@ impl Life {
             ending: ending.clone(),
         });
         let health = server::add_common_services(&mut routes).await?;
-        let (close, closed) = tokio::sync::oneshot::channel::<()>();
-        let stop_serving = async { closed.await.unwrap_or_default() };
-        let mut server = tokio::spawn(server::serve(port.listener, routes, stop_serving));
+        let (close, closed) = oneshot::channel();
+        let closed = async { closed.await.unwrap_or_default() };
+        let server = tokio::spawn(server::serve(port.listener, routes, closed));
 
         let mut driver = open_log(&self.settings, machine, performer).await?;
         driver.start().await?;
         gate.open();
         health.set(true).await;
         self.announce(address, &url)?;
+        Ok(Serving {
+            driver,
+            events,
+            inbox,
+            gate,
+            ending,
+            refusals,
+            health,
+            server,
+            close,
+        })
+    }
 
+    /// From the first request to the last answer.
+    async fn serve<S: Shell>(&mut self, serving: Serving<S>) -> Result<(), NodeError> {
+        let Serving {
+            mut driver,
+            mut events,
+            gate,
+            mut server,
+            close,
+            ..
+        } = serving;
+        let Serving {
+            inbox,
+            ending,
+            mut refusals,
+            health,
+            ..
+        } = serving;
         let until = async {
             tokio::select! {
+                // An error means that the handle was dropped: a stop as well.
                 _ = self.stopped.wait_for(|stop| *stop) => {}
                 Some(why) = refusals.recv() => return Err(NodeError::Refused(why)),
                 served = &mut server => return Err(server_ended(served)),
             }
-            self.drain::<S>(&health, &inbox, &ending).await;
+            health.set(false).await;
+            drain::<S>(self.settings.limits.drain_max, &inbox, &ending).await;
             Ok(())
         };
         let result = driver.run(&mut events, Box::pin(until)).await;
         gate.close();
-        // Whoever is still in the queue learns that the node does not serve.
         drop(events);
-        match result {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => {
-                driver.abandon();
-                return Err(error);
-            }
-            Err(failed) => {
-                driver.abandon();
-                return Err(failed.into());
-            }
+        if let Err(error) = result.map_err(NodeError::from).flatten() {
+            driver.abandon();
+            return Err(error);
         }
         let log = driver.finish().await?;
         let _ = close.send(());
         let _ = tokio::time::timeout(LAST_ANSWERS_MAX, &mut server).await;
         let closed = tokio::task::spawn_blocking(|| log.close()).await;
-        closed.map_err(|_| NodeError::Panicked)?.map_err(NodeError::Close)
+        closed
+            .map_err(|_| NodeError::Panicked)?
+            .map_err(NodeError::Close)
     }
 
     /// Says that the node serves, to whoever may be waiting for that.
     fn announce(&self, address: SocketAddr, url: &str) -> Result<(), NodeError> {
         if let Some(path) = &self.settings.ready_file {
-            write_ready_file(path, url)
-                .map_err(|source| NodeError::ReadyFile { path: path.clone(), source })?;
+            write_ready_file(path, url).map_err(|source| NodeError::ReadyFile {
+                path: path.clone(),
+                source,
+            })?;
         }
         tracing::info!(%address, url, data = %self.settings.data_dir.display(), "serving");
         let _ = self.serving.send(());
         Ok(())
     }
 
-    /// Takes no new work, and gives what is in flight its time.
-    async fn drain<S: Shell>(
-        &self,
-        health: &Health,
-        inbox: &Inbox<<S::Machine as Machine>::Event>,
-        ending: &Ending,
-    ) {
-        let time = self.settings.limits.drain_max;
-        tracing::info!(at_most = ?time, "stopping: no new work");
-        health.set(false).await;
-        inbox.deliver(S::drain_requested()).await;
-        if tokio::time::timeout(time, ending.drained.notified()).await.is_err() {
-            tracing::warn!("not everything in flight has ended; the next start takes it up");
+    fn withdraw_ready_file(&self) {
+        if let Some(path) = &self.settings.ready_file {
+            let _ = std::fs::remove_file(path);
         }
     }
 }
 
-fn server_ended(
-    served: Result<Result<(), ServeError>, tokio::task::JoinError>,
-) -> NodeError {
+/// Takes no new work, and gives what is in flight its time.
+async fn drain<S: Shell>(
+    time: Duration,
+    inbox: &Inbox<<S::Machine as Machine>::Event>,
+    ending: &Ending,
+) {
+    tracing::info!(at_most = ?time, "stopping: no new work");
+    inbox.deliver(S::drain_requested()).await;
+    if tokio::time::timeout(time, ending.drained.notified())
+        .await
+        .is_err()
+    {
+        tracing::warn!("not everything in flight has ended; the next start takes it up");
+    }
+}
+
+fn server_ended(served: Result<Result<(), ServeError>, tokio::task::JoinError>) -> NodeError {
     match served {
         Ok(Err(error)) => error.into(),
         // Nobody told it to end, so this is no better.
@@ -375,19 +445,39 @@ where
     let (dir, news) = (settings.data_dir.clone(), LogNews::default());
     let notify = news.notify();
     let opened = tokio::task::spawn_blocking(move || {
-        let mut replay = Replay { machine, records: 0, bytes: 0 };
+        let mut replay = Replay {
+            machine,
+            records: 0,
+            bytes: 0,
+        };
         let opened = SledLog::open(&dir, nemcon_wal::Options::default(), &mut replay, notify);
         opened.map(|opened| (opened, replay))
     });
     let ((log, opened), replay) = opened
         .await
         .map_err(|_| NodeError::Panicked)?
-        .map_err(|source| NodeError::Open { dir: settings.data_dir.clone(), source })?;
-    let Opened { next_lsn, fresh, clean, .. } = opened;
+        .map_err(|error| NodeError::Open(Box::new(error)))?;
+    let Opened {
+        next_lsn,
+        fresh,
+        clean,
+        ..
+    } = opened;
     tracing::info!(records = replay.records, %next_lsn, fresh, clean, "log replayed");
-    let replayed = Replayed { next_lsn, records: replay.records, bytes: replay.bytes };
+    let replayed = Replayed {
+        next_lsn,
+        records: replay.records,
+        bytes: replay.bytes,
+    };
     let due = settings.limits.checkpoint;
-    Ok(Driver::new(replay.machine, Box::new(log), news, performer, due, replayed))
+    Ok(Driver::new(
+        replay.machine,
+        Box::new(log),
+        news,
+        performer,
+        due,
+        replayed,
+    ))
 }
 
 /// Reads a log into a machine.

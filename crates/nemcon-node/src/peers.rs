@@ -21,6 +21,10 @@ use tonic::{Response, Status};
 
 use crate::inbox::Inbox;
 
+/// Bytes of a message between nodes. What a client may send, or be sent, must be
+/// able to travel on with what nodes add to it.
+pub const NODE_MESSAGE_BYTES_MAX: usize = 2 * nemcon_net::MESSAGE_BYTES_MAX;
+
 /// There are too many calls in flight on this link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LinkFull;
@@ -38,7 +42,11 @@ impl Link {
     #[must_use]
     pub fn new(address: impl Into<String>, channel: Channel, calls_max: usize) -> Self {
         let room = Arc::new(Semaphore::new(calls_max.clamp(1, Semaphore::MAX_PERMITS)));
-        Self { address: address.into(), channel, room }
+        Self {
+            address: address.into(),
+            channel,
+            room,
+        }
     }
 
     /// The peer's URL.
@@ -65,7 +73,9 @@ impl Link {
         E: Send + 'static,
         F: Future<Output = Result<Response<T>, Status>> + Send + 'static,
     {
-        let room = Arc::clone(&self.room).try_acquire_owned().map_err(|_| LinkFull)?;
+        let room = Arc::clone(&self.room)
+            .try_acquire_owned()
+            .map_err(|_| LinkFull)?;
         let (answer, inbox) = (call(self.channel.clone()), inbox.clone());
         tokio::spawn(async move {
             let result = nemcon_net::call(limit, answer).await;
@@ -91,7 +101,11 @@ impl<K: Ord + Clone> Links<K> {
     /// No links yet.
     #[must_use]
     pub const fn new(links_max: usize) -> Self {
-        Self { links: BTreeMap::new(), links_max, uses: 0 }
+        Self {
+            links: BTreeMap::new(),
+            links_max,
+            uses: 0,
+        }
     }
 
     /// The link under this key.

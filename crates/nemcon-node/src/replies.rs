@@ -3,7 +3,7 @@
 //! A machine knows those who wait only as [`RequestId`]s, since it must be able
 //! to live without a network. Here the number is turned back into somebody.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -16,7 +16,7 @@ pub struct Replies<T>(Arc<Table<T>>);
 
 #[derive(Debug)]
 struct Table<T> {
-    waiting: Mutex<HashMap<RequestId, oneshot::Sender<T>>>,
+    waiting: Mutex<BTreeMap<RequestId, oneshot::Sender<T>>>,
     last: AtomicU64,
 }
 
@@ -28,7 +28,10 @@ impl<T> Clone for Replies<T> {
 
 impl<T> Default for Replies<T> {
     fn default() -> Self {
-        Self(Arc::new(Table { waiting: Mutex::default(), last: AtomicU64::new(0) }))
+        Self(Arc::new(Table {
+            waiting: Mutex::default(),
+            last: AtomicU64::new(0),
+        }))
     }
 }
 
@@ -39,7 +42,11 @@ impl<T> Replies<T> {
         let request = RequestId(self.0.last.fetch_add(1, Ordering::Relaxed) + 1);
         let (sender, receiver) = oneshot::channel();
         self.table().insert(request, sender);
-        Waiting { request, receiver, replies: self.clone() }
+        Waiting {
+            request,
+            receiver,
+            replies: self.clone(),
+        }
     }
 
     /// Hands over an answer. Whoever no longer waits is passed over in silence:
@@ -68,8 +75,11 @@ impl<T> Replies<T> {
     }
 
     /// A panic elsewhere cannot leave a map half changed, so poison is ignored.
-    fn table(&self) -> MutexGuard<'_, HashMap<RequestId, oneshot::Sender<T>>> {
-        self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    fn table(&self) -> MutexGuard<'_, BTreeMap<RequestId, oneshot::Sender<T>>> {
+        self.0
+            .waiting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -78,8 +78,15 @@ impl Port {
         })?;
         listener.set_nonblocking(true).map_err(other)?;
         let address = listener.local_addr().map_err(other)?;
-        let url = settings.advertise.clone().unwrap_or_else(|| format!("http://{address}"));
-        Ok(Self { listener, address, url })
+        let url = settings
+            .advertise
+            .clone()
+            .unwrap_or_else(|| format!("http://{address}"));
+        Ok(Self {
+            listener,
+            address,
+            url,
+        })
     }
 }
 
@@ -92,8 +99,11 @@ pub(crate) struct Health(HealthReporter);
 
 impl Health {
     pub(crate) async fn set(&self, serving: bool) {
-        let status =
-            if serving { ServingStatus::Serving } else { ServingStatus::NotServing };
+        let status = if serving {
+            ServingStatus::Serving
+        } else {
+            ServingStatus::NotServing
+        };
         self.0.set_service_status("", status).await;
     }
 }

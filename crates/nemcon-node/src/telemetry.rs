@@ -5,6 +5,7 @@
 //! node enters a span of its own on its thread, so that every line says which
 //! node wrote it, and whoever owns the process decides where the lines go.
 
+use std::io::IsTerminal;
 use std::panic;
 
 use tracing_subscriber::EnvFilter;
@@ -32,11 +33,13 @@ impl Settings {
     #[must_use]
     pub fn fields() -> Vec<Field> {
         vec![
-            Field::text("log-level", "NEMCON_LOG_LEVEL", "LEVEL").default("info").help(
-                "error, warn, info, debug or trace; finer: info,nemcon_coordinator=debug",
-            ),
+            Field::text("log-level", "NEMCON_LOG_LEVEL", "LEVEL")
+                .default("info")
+                .under("Logging")
+                .help("error, warn, info, debug or trace; finer: info,nemcon_coordinator=debug"),
             Field::text("log-format", "NEMCON_LOG_FORMAT", "FORMAT")
                 .default("text")
+                .under("Logging")
                 .help("text for people, json for programs"),
         ]
     }
@@ -64,6 +67,7 @@ impl Settings {
     pub fn install(self) {
         let lines = tracing_subscriber::fmt()
             .with_env_filter(self.filter)
+            .with_ansi(std::io::stderr().is_terminal())
             .with_writer(std::io::stderr);
         let _ = match self.format {
             Format::Text => lines.try_init(),

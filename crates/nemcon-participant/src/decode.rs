@@ -61,16 +61,17 @@ pub(crate) fn frame<R: Resource>(
         ToParticipant::Commit(attempt) => ToParticipant::Commit(attempt),
         ToParticipant::Abort(attempt) => ToParticipant::Abort(attempt),
         ToParticipant::Release(attempt) => ToParticipant::Release(attempt),
-        ToParticipant::CommitOnePhase(commit) => {
-            ToParticipant::CommitOnePhase(CommitOnePhase {
-                task: commit.task,
-                hash: commit.hash,
-                work: work(commit.work),
-            })
-        }
+        ToParticipant::CommitOnePhase(commit) => ToParticipant::CommitOnePhase(CommitOnePhase {
+            task: commit.task,
+            hash: commit.hash,
+            work: work(commit.work),
+        }),
         ToParticipant::Inquire(transaction) => ToParticipant::Inquire(transaction),
     };
-    Frame { header: frame.header, message }
+    Frame {
+        header: frame.header,
+        message,
+    }
 }
 
 /// Writes the results in an answer.
@@ -79,7 +80,10 @@ pub(crate) fn answer<R: Resource>(
     answer: Answer<R::Result>,
 ) -> Answer<Payload> {
     let all = |results: Vec<R::Result>| -> Vec<Payload> {
-        results.into_iter().map(|result| decode.result(result)).collect()
+        results
+            .into_iter()
+            .map(|result| decode.result(result))
+            .collect()
     };
     let write_alone = |alone: Alone<R::Result>| match alone {
         Alone::Committed(results) => Alone::Committed(all(results)),
@@ -87,27 +91,47 @@ pub(crate) fn answer<R: Resource>(
     };
     match answer {
         Answer::Welcome { boot } => Answer::Welcome { boot },
-        Answer::Executed { attempt, number, boot, results } => {
-            Answer::Executed { attempt, number, boot, results: results.map(all) }
-        }
-        Answer::Voted { attempt, boot, vote } => {
+        Answer::Executed {
+            attempt,
+            number,
+            boot,
+            results,
+        } => Answer::Executed {
+            attempt,
+            number,
+            boot,
+            results: results.map(all),
+        },
+        Answer::Voted {
+            attempt,
+            boot,
+            vote,
+        } => {
             let vote = match vote {
                 Vote::Yes(results) => Vote::Yes(results.map(all)),
                 Vote::ReadOnly(results) => Vote::ReadOnly(all(results)),
                 Vote::No(refusal) => Vote::No(refusal),
             };
-            Answer::Voted { attempt, boot, vote }
+            Answer::Voted {
+                attempt,
+                boot,
+                vote,
+            }
         }
         Answer::Acknowledged { attempt, damage } => Answer::Acknowledged { attempt, damage },
         Answer::Released { attempt, boot } => Answer::Released { attempt, boot },
-        Answer::DecidedAlone { attempt, alone } => {
-            Answer::DecidedAlone { attempt, alone: write_alone(alone) }
-        }
+        Answer::DecidedAlone { attempt, alone } => Answer::DecidedAlone {
+            attempt,
+            alone: write_alone(alone),
+        },
         Answer::Traced { transaction, trace } => {
             let trace = match trace {
                 Trace::None => Trace::None,
                 Trace::Forgotten => Trace::Forgotten,
-                Trace::Decided { hash, alone } => Trace::Decided { hash, alone: write_alone(alone) },
+                Trace::Decided { hash, alone } => Trace::Decided {
+                    hash,
+                    alone: write_alone(alone),
+                },
             };
             Answer::Traced { transaction, trace }
         }

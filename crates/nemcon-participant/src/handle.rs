@@ -70,7 +70,9 @@ impl<R: Resource> Handle<R> {
     /// # Errors
     /// A [`Refusal`] if the node does not serve or has too much to do.
     pub async fn peek(&self, action: R::Action) -> Result<Peeked<R::Result>, Refusal> {
-        let reply = self.ask(|request| Event::PeekRequested { request, action }).await?;
+        let reply = self
+            .ask(|request| Event::PeekRequested { request, action })
+            .await?;
         match reply {
             Reply::Peeked { committed, pending } => Ok(Peeked { committed, pending }),
             other => Err(misfit(&other)),
@@ -94,5 +96,8 @@ impl<R: Resource> Handle<R> {
 /// the node down.
 pub(crate) fn misfit(answer: &impl std::fmt::Debug) -> Refusal {
     tracing::error!(?answer, "a bug: this answers another question");
-    Refusal::new(Reason::INTERNAL, "the node gave an answer to another question: a bug")
+    Refusal::new(
+        Reason::INTERNAL,
+        "the node gave an answer to another question: a bug",
+    )
 }

@@ -45,7 +45,14 @@ impl<R: ServeResource> Hands<R> {
         calls_max: usize,
     ) -> Self {
         let links = Links::new(LINKS_MAX);
-        Self { handle, inbox, ending, registrar: Some(registrar), links, calls_max }
+        Self {
+            handle,
+            inbox,
+            ending,
+            registrar: Some(registrar),
+            links,
+            calls_max,
+        }
     }
 
     /// The link to an address, made if need be; `None` if it is no address.
@@ -55,7 +62,8 @@ impl<R: ServeResource> Hands<R> {
             match address.parse::<Address>() {
                 Ok(parsed) => {
                     let channel = nemcon_net::channel(&parsed);
-                    self.links.set(key.clone(), Link::new(address, channel, self.calls_max));
+                    self.links
+                        .set(key.clone(), Link::new(address, channel, self.calls_max));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "cannot ask there");
@@ -107,17 +115,16 @@ impl<R: ServeResource> Hands<R> {
             |mut client| async move { client.get_outcome(question).await },
             move |response| {
                 let verdict = response.and_then(verdict);
-                Event::VerdictHeard { attempt, from, verdict }
+                Event::VerdictHeard {
+                    attempt,
+                    from,
+                    verdict,
+                }
             },
         );
     }
 
-    fn report(
-        &mut self,
-        report: HeuristicReport,
-        address: &str,
-        back: &mut Vec<Event<R::Action>>,
-    ) {
+    fn report(&mut self, report: HeuristicReport, address: &str, back: &mut Vec<Event<R::Action>>) {
         let attempt = report.attempt;
         let report = v1::ReportHeuristicRequest::from(report);
         self.call(
@@ -158,10 +165,24 @@ impl<R: ServeResource> Perform<Participant<R>> for Hands<R> {
         match effect {
             Effect::Answer { request, answer } => replies.answer(request, Said::Answer(answer)),
             Effect::Reply { request, reply } => replies.answer(request, Said::Reply(reply)),
-            Effect::Ask { attempt, whom, address } => self.ask(attempt, whom, &address, back),
-            Effect::ReportDamage { attempt, by_hand, reason, address } => {
+            Effect::Ask {
+                attempt,
+                whom,
+                address,
+            } => self.ask(attempt, whom, &address, back),
+            Effect::ReportDamage {
+                attempt,
+                by_hand,
+                reason,
+                address,
+            } => {
                 let participant = self.handle.name().clone();
-                let report = HeuristicReport { participant, attempt, by_hand, reason };
+                let report = HeuristicReport {
+                    participant,
+                    attempt,
+                    by_hand,
+                    reason,
+                };
                 self.report(report, &address, back);
             }
             Effect::Alarm(alarm) => sound(&alarm),

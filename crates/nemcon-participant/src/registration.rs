@@ -85,7 +85,9 @@ impl Task {
         let request = v1::RegisterParticipantRequest::from(self.registration.clone());
         let call = self.client.register_participant(request);
         let response = nemcon_net::call(CALL_TIMEOUT, call).await?;
-        response.try_into().map_err(|error: WireError| Status::unknown(error.to_string()))
+        response
+            .try_into()
+            .map_err(|error: WireError| Status::unknown(error.to_string()))
     }
 
     fn registered(&mut self, coordinator: (CoordinatorId, Epoch)) -> Duration {

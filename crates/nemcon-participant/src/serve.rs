@@ -10,6 +10,7 @@ use nemcon_net::{Address, AddressError};
 use nemcon_node::chance;
 use nemcon_node::front::Front;
 use nemcon_node::node::{Assembly, NodeError, NodeHandle, Shell, Site};
+use nemcon_node::peers::NODE_MESSAGE_BYTES_MAX;
 use nemcon_proto::v1::outcome_service_server::OutcomeServiceServer;
 use nemcon_proto::v1::participant_admin_service_server::ParticipantAdminServiceServer;
 use nemcon_proto::v1::participant_service_server::ParticipantServiceServer;
@@ -57,7 +58,13 @@ where
 {
     let coordinators = addresses(&settings.coordinators)?;
     let (name, node) = (settings.name.to_string(), settings.node.clone());
-    let shell = ParticipantShell { settings, coordinators, resource, decode, extra };
+    let shell = ParticipantShell {
+        settings,
+        coordinators,
+        resource,
+        decode,
+        extra,
+    };
     nemcon_node::node::start(name, node, shell)
 }
 
@@ -78,20 +85,29 @@ where
     type Machine = Participant<R>;
     type Performer = Hands<R>;
 
-    fn assemble(
-        self,
-        site: Site<Event<R::Action>>,
-    ) -> Assembly<Participant<R>, Hands<R>> {
-        let Self { settings, coordinators, resource, decode, extra } = self;
+    fn assemble(self, site: Site<Event<R::Action>>) -> Assembly<Participant<R>, Hands<R>> {
+        let Self {
+            settings,
+            coordinators,
+            resource,
+            decode,
+            extra,
+        } = self;
         let handle = Handle {
             front: Front::new(site.inbox.clone(), site.gate),
             name: Arc::new(settings.name.clone()),
             url: site.url.as_str().into(),
         };
-        let api = Api { handle: handle.clone(), decode: Arc::new(decode) };
+        let api = Api {
+            handle: handle.clone(),
+            decode: Arc::new(decode),
+        };
         let mut routes = Routes::builder();
         routes
-            .add_service(ParticipantServiceServer::new(api.clone()))
+            .add_service(
+                ParticipantServiceServer::new(api.clone())
+                    .max_decoding_message_size(NODE_MESSAGE_BYTES_MAX),
+            )
             .add_service(OutcomeServiceServer::new(api.clone()))
             .add_service(ParticipantAdminServiceServer::new(api));
         extra(&handle, &mut routes);
@@ -118,7 +134,8 @@ where
 /// The addresses of the coordinators, looked at before anything is started.
 fn addresses(urls: &[String]) -> Result<Vec<Address>, NodeError> {
     let address = |url: &String| {
-        url.parse().map_err(|error: AddressError| NodeError::Refused(error.to_string()))
+        url.parse()
+            .map_err(|error: AddressError| NodeError::Refused(error.to_string()))
     };
     urls.iter().map(address).collect()
 }

@@ -23,16 +23,16 @@ impl Settings {
         name: ParticipantName,
         coordinators: Vec<String>,
     ) -> Self {
-        Self { node, name, coordinators }
+        Self {
+            node,
+            name,
+            coordinators,
+        }
     }
 
     /// The fields of [`Settings`], with the defaults of one kind of participant.
     #[must_use]
-    pub fn fields(
-        name: &'static str,
-        listen: &'static str,
-        data_dir: &'static str,
-    ) -> Vec<Field> {
+    pub fn fields(name: &'static str, listen: &'static str, data_dir: &'static str) -> Vec<Field> {
         let mut fields = vec![
             Field::text("name", "NEMCON_NAME", "NAME")
                 .default(name)

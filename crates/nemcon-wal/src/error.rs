@@ -54,7 +54,10 @@ pub enum LogError {
         found: Lsn,
     },
     /// A record longer than any can be: a bug of the caller.
-    #[error("record {lsn} has {bytes} bytes; at most {} are allowed", crate::RECORD_BYTES_MAX)]
+    #[error(
+        "record {lsn} has {bytes} bytes; at most {} are allowed",
+        crate::RECORD_BYTES_MAX
+    )]
     RecordTooLong {
         /// The record.
         lsn: Lsn,

@@ -69,18 +69,28 @@ pub fn push(page: &mut Vec<u8>, lsn: Lsn, bytes: &[u8]) {
 /// # Errors
 /// [`FrameError`] if no whole and undamaged frame stands there.
 pub fn split(bytes: &[u8]) -> Result<(Frame<'_>, &[u8]), FrameError> {
-    let cut = |wanted| FrameError::Cut { wanted, left: bytes.len() };
-    let (header, rest) = bytes.split_first_chunk::<HEADER_BYTES>().ok_or(cut(HEADER_BYTES))?;
+    let cut = |wanted| FrameError::Cut {
+        wanted,
+        left: bytes.len(),
+    };
+    let (header, rest) = bytes
+        .split_first_chunk::<HEADER_BYTES>()
+        .ok_or(cut(HEADER_BYTES))?;
     let len = u32::from_be_bytes([header[0], header[1], header[2], header[3]]);
     let found = u32::from_be_bytes([header[4], header[5], header[6], header[7]]);
     let mut lsn = [0; 8];
     lsn.copy_from_slice(&header[8..]);
     let lsn = Lsn(u64::from_be_bytes(lsn));
-    let (record, rest) =
-        rest.split_at_checked(len as usize).ok_or(cut(framed_bytes(len as usize)))?;
+    let (record, rest) = rest
+        .split_at_checked(len as usize)
+        .ok_or(cut(framed_bytes(len as usize)))?;
     let computed = checksum(len, lsn, record);
     if computed != found {
-        return Err(FrameError::Checksum { lsn, found, computed });
+        return Err(FrameError::Checksum {
+            lsn,
+            found,
+            computed,
+        });
     }
     Ok((Frame { lsn, bytes: record }, rest))
 }

@@ -66,7 +66,10 @@ impl Mark {
     /// The newer of the two marks in `bytes`; `None` if both are unreadable.
     #[must_use]
     pub fn read(bytes: &[u8]) -> Option<Self> {
-        let slots = [bytes.get(..SLOT_BYTES), bytes.get(SLOT_STRIDE..SLOT_STRIDE + SLOT_BYTES)];
+        let slots = [
+            bytes.get(..SLOT_BYTES),
+            bytes.get(SLOT_STRIDE..SLOT_STRIDE + SLOT_BYTES),
+        ];
         slots
             .into_iter()
             .flatten()
@@ -107,7 +110,29 @@ mod tests {
     }
 
     fn mark(counter: u64) -> Mark {
-        Mark { counter, lsn: Lsn(counter * 10), page: counter, clean: false }
+        Mark {
+            counter,
+            lsn: Lsn(counter * 10),
+            page: counter,
+            clean: false,
+        }
+    }
+
+    #[test]
+    fn the_bytes_of_a_mark_do_not_change_between_versions() {
+        let mark = Mark {
+            counter: 5,
+            lsn: Lsn(7),
+            page: 3,
+            clean: true,
+        };
+        let golden = [
+            0x6e, 0x6c, 0x6d, 0x31, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x05, 0x00, 0x00,
+            0x00, 0x00, 0x00, 0x00, 0x00, 0x07, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x03,
+            0x01, 0xd7, 0xed, 0xb5, 0x50,
+        ];
+        assert_eq!(mark.to_bytes(), golden);
+        assert_eq!(mark.offset(), SLOT_STRIDE);
     }
 
     #[test]

@@ -54,7 +54,11 @@ pub struct Image {
 impl Default for Image {
     /// An empty disk.
     fn default() -> Self {
-        Self { pages: BTreeMap::new(), values: BTreeMap::new(), mark: Mark::blank() }
+        Self {
+            pages: BTreeMap::new(),
+            values: BTreeMap::new(),
+            mark: Mark::blank(),
+        }
     }
 }
 
@@ -101,25 +105,36 @@ impl Image {
 /// whole is another matter; see [`Image::page_mut`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Crash {
-    /// How many of the writes since the last sync reached the disk, in order.
-    pub writes_kept: usize,
+    /// How many of the writes and removals of pages since the last sync reached
+    /// the disk, in order. More than there are means all, here and below.
+    pub pages_kept: usize,
+    /// How many of the changes of values did.
+    pub values_kept: usize,
     /// The mark is the newest written, not the newest synced: true when only the
     /// process died, and by luck after a power cut.
     pub mark_kept: bool,
 }
 
 impl Crash {
-    /// The process was killed: the operating system keeps what it was given. Of
-    /// the writes since the last sync it had got the first `writes_kept`.
+    /// The process was killed: the operating system keeps what it was given,
+    /// which is the mark and so many of the writes since the last sync.
     #[must_use]
-    pub const fn process(writes_kept: usize) -> Self {
-        Self { writes_kept, mark_kept: true }
+    pub const fn process(pages_kept: usize, values_kept: usize) -> Self {
+        Self {
+            pages_kept,
+            values_kept,
+            mark_kept: true,
+        }
     }
 
     /// The power was cut: the mark falls back to its last sync.
     #[must_use]
-    pub const fn power_cut(writes_kept: usize) -> Self {
-        Self { writes_kept, mark_kept: false }
+    pub const fn power_cut(pages_kept: usize, values_kept: usize) -> Self {
+        Self {
+            pages_kept,
+            values_kept,
+            mark_kept: false,
+        }
     }
 }
 
@@ -138,7 +153,8 @@ struct MemStore {
     /// Since the last sync, in order.
     unsynced: Vec<Write>,
     mark: Vec<u8>,
-    fail_next_sync: bool,
+    /// Syncs that succeed before one fails.
+    fail_after: Option<usize>,
 }
 
 impl Store for MemStore {
@@ -164,13 +180,14 @@ impl Store for MemStore {
     }
 
     fn sync(&mut self) -> Result<Duration, LogError> {
-        if std::mem::take(&mut self.fail_next_sync) {
+        if self.fail_after == Some(0) {
             return Err(LogError::Write {
                 place: self.place().to_owned(),
                 doing: "a flush",
                 source: Arc::new(io::Error::other("made to fail")),
             });
         }
+        self.fail_after = self.fail_after.map(|syncs| syncs - 1);
         for write in self.unsynced.drain(..) {
             self.disk.perform(write);
         }
@@ -189,16 +206,24 @@ impl Store for MemStore {
     }
 
     fn read_mark(&self) -> Result<Mark, OpenError> {
-        Mark::read(&self.mark).ok_or_else(|| OpenError::NoMark { path: "(memory)".into() })
+        Mark::read(&self.mark).ok_or_else(|| OpenError::NoMark {
+            path: "(memory)".into(),
+        })
     }
 
     fn pages(&self) -> impl DoubleEndedIterator<Item = Entry<Vec<u8>>> {
         let key = |page: &u64| page.to_be_bytes().to_vec();
-        self.disk.pages.iter().map(move |(page, bytes)| Ok((key(page), bytes.clone())))
+        self.disk
+            .pages
+            .iter()
+            .map(move |(page, bytes)| Ok((key(page), bytes.clone())))
     }
 
     fn values(&self) -> impl Iterator<Item = Entry<Vec<u8>>> {
-        self.disk.values.iter().map(|(key, bytes)| Ok((key.clone(), bytes.clone())))
+        self.disk
+            .values
+            .iter()
+            .map(|(key, bytes)| Ok((key.clone(), bytes.clone())))
     }
 }
 
@@ -235,10 +260,19 @@ impl MemLog {
     ) -> Result<(Self, Opened), OpenError> {
         image.mark.resize(MARK_BYTES, 0);
         let mark = image.mark.clone();
-        let store = MemStore { disk: image, unsynced: Vec::new(), mark, fail_next_sync: false };
+        let store = MemStore {
+            disk: image,
+            unsynced: Vec::new(),
+            mark,
+            fail_after: None,
+        };
         let recovered = recover(&store, recovery)?;
         let writer = Writer::start(store, limits, &recovered, notify)?;
-        let log = Self { writer, queue: VecDeque::new(), failed: None };
+        let log = Self {
+            writer,
+            queue: VecDeque::new(),
+            failed: None,
+        };
         Ok((log, recovered.opened(recovered.is_empty())))
     }
 
@@ -257,7 +291,10 @@ impl MemLog {
             return;
         }
         let commands: Vec<_> = self.queue.drain(..calls.min(self.queue.len())).collect();
-        let done = self.writer.execute(commands).and_then(|()| self.writer.remove_some());
+        let done = self
+            .writer
+            .execute(commands)
+            .and_then(|()| self.writer.remove_some());
         if let Err(error) = done {
             self.queue.clear();
             self.failed = Some(error.clone());
@@ -308,15 +345,30 @@ impl MemLog {
 
     /// Makes the next sync fail, and the log with it.
     pub const fn fail_next_flush(&mut self) {
-        self.writer.store_mut().fail_next_sync = true;
+        self.fail_flush_after(0);
+    }
+
+    /// Makes a sync fail, and the log with it, after so many that succeed. One
+    /// call may need several: closing a checkpoint takes two.
+    pub const fn fail_flush_after(&mut self, syncs: usize) {
+        self.writer.store_mut().fail_after = Some(syncs);
     }
 
     /// Crashes: the queue is gone, and of what was written but not synced only
     /// what `crash` keeps is on the disk.
     #[must_use]
     pub fn crash(self, crash: Crash) -> Image {
-        let MemStore { mut disk, unsynced, mark, .. } = self.writer.into_store();
-        for write in unsynced.into_iter().take(crash.writes_kept) {
+        let MemStore {
+            mut disk,
+            unsynced,
+            mark,
+            ..
+        } = self.writer.into_store();
+        let (values, pages): (Vec<_>, Vec<_>) = unsynced
+            .into_iter()
+            .partition(|write| matches!(write, Write::Value(..)));
+        let pages = pages.into_iter().take(crash.pages_kept);
+        for write in pages.chain(values.into_iter().take(crash.values_kept)) {
             disk.perform(write);
         }
         if crash.mark_kept {
@@ -325,17 +377,15 @@ impl MemLog {
         disk
     }
 
-    /// Stops cleanly and hands over the disk.
-    ///
-    /// # Errors
-    /// What stopped the log, now or before.
-    pub fn stop(mut self) -> Result<Image, LogError> {
+    /// Stops cleanly, if nothing fails, and hands over the disk. After a failure
+    /// the disk is what a [`Crash`] of the default kind leaves.
+    pub fn stop(mut self) -> (Image, Result<(), LogError>) {
         self.step();
-        if let Some(error) = self.failed {
-            return Err(error);
-        }
-        self.writer.stop()?;
-        Ok(self.crash(Crash::default()))
+        let stopped = match self.failed.take() {
+            Some(error) => Err(error),
+            None => self.writer.stop(),
+        };
+        (self.crash(Crash::default()), stopped)
     }
 }
 
@@ -361,6 +411,6 @@ impl Log for MemLog {
     }
 
     fn close(self: Box<Self>) -> Result<(), LogError> {
-        self.stop().map(drop)
+        self.stop().1
     }
 }

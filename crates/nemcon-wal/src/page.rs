@@ -112,7 +112,10 @@ impl Header {
     pub fn read(page: u64, bytes: &[u8]) -> Result<Self, PageError> {
         let head = bytes
             .first_chunk::<HEADER_BYTES>()
-            .ok_or(PageError::Length { expected: HEADER_BYTES, found: bytes.len() })?;
+            .ok_or(PageError::Length {
+                expected: HEADER_BYTES,
+                found: bytes.len(),
+            })?;
         if &head[..3] != MAGIC {
             return Err(PageError::Magic);
         }
@@ -125,7 +128,9 @@ impl Header {
         }
         let kind = match head[4] {
             0 => Kind::Records,
-            1 => Kind::CheckpointClosed { first_page: u64_at(head, 24) },
+            1 => Kind::CheckpointClosed {
+                first_page: u64_at(head, 24),
+            },
             unknown => return Err(PageError::Kind(unknown)),
         };
         let header = Self {
@@ -140,7 +145,10 @@ impl Header {
         }
         let expected = HEADER_BYTES + header.body_bytes as usize;
         if bytes.len() != expected {
-            return Err(PageError::Length { expected, found: bytes.len() });
+            return Err(PageError::Length {
+                expected,
+                found: bytes.len(),
+            });
         }
         Ok(header)
     }
@@ -185,7 +193,10 @@ pub fn read(page: u64, bytes: &[u8]) -> Result<(Header, Vec<Frame<'_>>), PageErr
         let (frame, left) =
             frame::split(rest).map_err(|error| PageError::Frame { index, error })?;
         if frame.lsn != expected {
-            return Err(PageError::NotDense { expected, found: frame.lsn });
+            return Err(PageError::NotDense {
+                expected,
+                found: frame.lsn,
+            });
         }
         frames.push(frame);
         rest = left;
@@ -193,7 +204,10 @@ pub fn read(page: u64, bytes: &[u8]) -> Result<(Header, Vec<Frame<'_>>), PageErr
     }
     if !rest.is_empty() {
         let expected = bytes.len() - rest.len();
-        return Err(PageError::Length { expected, found: bytes.len() });
+        return Err(PageError::Length {
+            expected,
+            found: bytes.len(),
+        });
     }
     Ok((header, frames))
 }
@@ -253,7 +267,8 @@ impl Packer {
             self.end_page();
         }
         if self.open.is_empty() {
-            self.open.reserve(self.page_bytes_max.max(HEADER_BYTES + framed));
+            self.open
+                .reserve(self.page_bytes_max.max(HEADER_BYTES + framed));
             self.open.resize(HEADER_BYTES, 0);
         }
         frame::push(&mut self.open, self.next_lsn, bytes);
@@ -273,7 +288,11 @@ impl Packer {
     /// Ends the open page and adds one that closes a checkpoint.
     pub(crate) fn close_checkpoint(&mut self, first_page: u64) {
         self.end_page();
-        self.finish(Kind::CheckpointClosed { first_page }, 0, vec![0; HEADER_BYTES]);
+        self.finish(
+            Kind::CheckpointClosed { first_page },
+            0,
+            vec![0; HEADER_BYTES],
+        );
     }
 
     /// Takes the pages that have ended.
@@ -292,7 +311,10 @@ impl Packer {
         };
         bytes[..HEADER_BYTES].copy_from_slice(&header.to_bytes());
         self.full_bytes += bytes.len();
-        self.full.push(Page { number: self.next_page, bytes });
+        self.full.push(Page {
+            number: self.next_page,
+            bytes,
+        });
         self.next_page += 1;
     }
 }
@@ -324,10 +346,27 @@ mod tests {
     }
 
     #[test]
+    fn the_bytes_of_a_page_do_not_change_between_versions() {
+        let mut packer = Packer::new(100, 3, Lsn(7));
+        packer.push(b"vote");
+        packer.end_page();
+        let golden = [
+            0x6e, 0x6c, 0x70, 0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+            0x00, 0x03, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x07, 0x00, 0x00, 0x00, 0x00,
+            0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x01, 0x00, 0x00, 0x00, 0x14, 0x8c, 0x0f,
+            0xfe, 0x6b, 0x00, 0x00, 0x00, 0x04, 0xb7, 0x88, 0x8e, 0x5d, 0x00, 0x00, 0x00, 0x00,
+            0x00, 0x00, 0x00, 0x07, 0x76, 0x6f, 0x74, 0x65,
+        ];
+        assert_eq!(packer.take_full()[0].bytes, golden);
+    }
+
+    #[test]
     fn a_record_longer_than_a_page_gets_one_of_its_own() {
         let pages = pack(100, &[vec![1; 10], vec![2; 1000], vec![3; 10], vec![4; 10]]);
-        let counts: Vec<_> =
-            pages.iter().map(|p| Header::read(p.number, &p.bytes).unwrap().count).collect();
+        let counts: Vec<_> = pages
+            .iter()
+            .map(|p| Header::read(p.number, &p.bytes).unwrap().count)
+            .collect();
         assert_eq!(counts, [1, 1, 2]);
     }
 

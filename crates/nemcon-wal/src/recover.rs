@@ -83,28 +83,39 @@ pub(crate) fn recover<S: Store>(
             found_page: log.last_page,
         });
     }
-    Ok(Recovered { mark_counter: mark.counter, clean: mark.clean, values, ..log })
+    Ok(Recovered {
+        mark_counter: mark.counter,
+        clean: mark.clean,
+        values,
+        ..log
+    })
 }
 
 /// Reads the data tree; returns how many values it has and their newest LSN.
-fn load_values<S: Store>(
-    store: &S,
-    recovery: &mut dyn Recovery,
-) -> Result<(u64, Lsn), OpenError> {
+fn load_values<S: Store>(store: &S, recovery: &mut dyn Recovery) -> Result<(u64, Lsn), OpenError> {
     let (mut count, mut newest) = (0, Lsn(0));
     for entry in store.values() {
         let (key, bytes) = entry?;
         let key = key.as_ref();
         let escaped = || key.escape_ascii().to_string();
         let dir = || store.place().to_owned();
-        let (lsn, value) = value::read(key, bytes.as_ref())
-            .map_err(|why| OpenError::BadValue { dir: dir(), key: escaped(), why })?;
-        let stored = Stored { key: key.to_vec(), value: Some(value.to_vec()), lsn };
-        recovery.stored(stored).map_err(|source| OpenError::RefusedValue {
+        let (lsn, value) = value::read(key, bytes.as_ref()).map_err(|why| OpenError::BadValue {
             dir: dir(),
             key: escaped(),
-            source,
+            why,
         })?;
+        let stored = Stored {
+            key: key.to_vec(),
+            value: Some(value.to_vec()),
+            lsn,
+        };
+        recovery
+            .stored(stored)
+            .map_err(|source| OpenError::RefusedValue {
+                dir: dir(),
+                key: escaped(),
+                source,
+            })?;
         count += 1;
         newest = newest.max(lsn);
     }
@@ -117,8 +128,11 @@ fn replay_start<S: Store>(store: &S) -> Result<u64, OpenError> {
     for entry in store.pages().rev() {
         let (key, bytes) = entry?;
         let page = page_number(store, key.as_ref())?;
-        let header = Header::read(page, bytes.as_ref())
-            .map_err(|source| OpenError::BadPage { dir: store.place().to_owned(), page, source })?;
+        let header = Header::read(page, bytes.as_ref()).map_err(|source| OpenError::BadPage {
+            dir: store.place().to_owned(),
+            page,
+            source,
+        })?;
         if let Kind::CheckpointClosed { first_page } = header.kind {
             return Ok(first_page);
         }
@@ -151,26 +165,41 @@ fn replay<S: Store>(
             log.oldest_page = page;
         } else if page != log.last_page + 1 {
             let expected = log.last_page + 1;
-            return Err(OpenError::MissingPage { dir: dir(), expected, found: page });
+            return Err(OpenError::MissingPage {
+                dir: dir(),
+                expected,
+                found: page,
+            });
         }
-        let (header, frames) = page::read(page, bytes.as_ref())
-            .map_err(|source| OpenError::BadPage { dir: dir(), page, source })?;
+        let (header, frames) =
+            page::read(page, bytes.as_ref()).map_err(|source| OpenError::BadPage {
+                dir: dir(),
+                page,
+                source,
+            })?;
         // Only of a log that has lost its beginning to a checkpoint does the
         // first page say by itself where it stands.
         let expected = log.last_lsn.next();
         if (log.pages > 0 || page == 1) && header.first_lsn != expected {
             let found = header.first_lsn;
-            return Err(OpenError::NotDense { dir: dir(), page, expected, found });
+            return Err(OpenError::NotDense {
+                dir: dir(),
+                page,
+                expected,
+                found,
+            });
         }
         if page >= replay_from {
             for frame in &frames {
                 let lsn = frame.lsn;
-                recovery.record(lsn, frame.bytes).map_err(|source| OpenError::RefusedRecord {
-                    dir: dir(),
-                    page,
-                    lsn,
-                    source,
-                })?;
+                recovery
+                    .record(lsn, frame.bytes)
+                    .map_err(|source| OpenError::RefusedRecord {
+                        dir: dir(),
+                        page,
+                        lsn,
+                        source,
+                    })?;
             }
             log.records += u64::from(header.count);
         }
@@ -185,7 +214,11 @@ fn replay<S: Store>(
 fn check_start<S: Store>(store: &S, replay_from: u64, found: u64) -> Result<(), OpenError> {
     if found == 0 || found > replay_from {
         let dir = store.place().to_owned();
-        return Err(OpenError::MissingPage { dir, expected: replay_from, found });
+        return Err(OpenError::MissingPage {
+            dir,
+            expected: replay_from,
+            found,
+        });
     }
     Ok(())
 }

@@ -12,9 +12,10 @@ pub(crate) type Entry<B> = Result<(B, B), OpenError>;
 
 /// Two ordered trees (the log's pages, the data's values) and a mark.
 ///
-/// Writes may reach the disk at any time, but only as a prefix of the order in
-/// which they were made, each whole or not at all; after [`Store::sync`] all of
-/// them have. The mark is apart: it has its own order and its own sync.
+/// Writes may reach the disk at any time, each whole or not at all, and those to
+/// one tree as a prefix of the order in which they were made. Nothing is assumed
+/// of the order between the trees. After [`Store::sync`] all of them have. The
+/// mark is apart: it has its own sync.
 pub(crate) trait Store {
     /// Bytes read from a tree.
     type Bytes: AsRef<[u8]>;

@@ -46,8 +46,9 @@ pub fn to_bytes(key: &[u8], lsn: Lsn, value: &[u8]) -> Vec<u8> {
 /// # Errors
 /// [`ValueError`] for anything else.
 pub fn read<'a>(key: &[u8], bytes: &'a [u8]) -> Result<(Lsn, &'a [u8]), ValueError> {
-    let (head, value) =
-        bytes.split_first_chunk::<HEADER_BYTES>().ok_or(ValueError::Short(bytes.len()))?;
+    let (head, value) = bytes
+        .split_first_chunk::<HEADER_BYTES>()
+        .ok_or(ValueError::Short(bytes.len()))?;
     if head[0] != VERSION {
         return Err(ValueError::Version(head[0]));
     }
@@ -83,6 +84,15 @@ mod tests {
             bytes[at] ^= 1u8 << bit;
             prop_assert!(read(&key, &bytes).is_err());
         }
+    }
+
+    #[test]
+    fn the_bytes_of_a_value_do_not_change_between_versions() {
+        let golden = [
+            0x01, 0x81, 0x71, 0x60, 0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x07, 0x31,
+            0x30, 0x30,
+        ];
+        assert_eq!(to_bytes(b"alice", Lsn(7), b"100"), golden);
     }
 
     #[test]

@@ -151,8 +151,12 @@ impl<S: Store> Writer<S> {
 
     /// Removes the next few old pages; says so when the last is gone.
     pub(crate) fn remove_some(&mut self) -> Result<(), LogError> {
-        let Some(removal) = &mut self.removal else { return Ok(()) };
-        let until = removal.first_page.min(self.oldest_page + self.limits.removed_pages_max);
+        let Some(removal) = &mut self.removal else {
+            return Ok(());
+        };
+        let until = removal
+            .first_page
+            .min(self.oldest_page + self.limits.removed_pages_max);
         if self.oldest_page < until {
             self.store.remove_pages(self.oldest_page..until)?;
             self.unsynced = true;
@@ -162,7 +166,10 @@ impl<S: Store> Writer<S> {
         if until == removal.first_page {
             let (first_page, removed_pages) = (removal.first_page, removal.removed);
             self.removal = None;
-            (self.notify)(LogEvent::CheckpointClosed { first_page, removed_pages });
+            (self.notify)(LogEvent::CheckpointClosed {
+                first_page,
+                removed_pages,
+            });
         }
         Ok(())
     }
@@ -215,10 +222,16 @@ impl<S: Store> Writer<S> {
         for (lsn, bytes) in records {
             let expected = self.packer.next_lsn();
             if lsn != expected {
-                return Err(LogError::OutOfOrder { expected, found: lsn });
+                return Err(LogError::OutOfOrder {
+                    expected,
+                    found: lsn,
+                });
             }
             if bytes.len() > RECORD_BYTES_MAX {
-                return Err(LogError::RecordTooLong { lsn, bytes: bytes.len() });
+                return Err(LogError::RecordTooLong {
+                    lsn,
+                    bytes: bytes.len(),
+                });
             }
             self.packer.push(&bytes);
             self.records += 1;
@@ -248,7 +261,11 @@ impl<S: Store> Writer<S> {
             self.write_mark(false)?;
             let (records, bytes) = (self.records, self.bytes);
             (self.records, self.bytes) = (0, 0);
-            (self.notify)(LogEvent::Flushed { records, bytes, took });
+            (self.notify)(LogEvent::Flushed {
+                records,
+                bytes,
+                took,
+            });
         }
         (self.notify)(LogEvent::Durable(self.mark.lsn));
         Ok(())
@@ -268,9 +285,16 @@ impl<S: Store> Writer<S> {
 
     fn write_back(&mut self, values: Vec<Stored>) -> Result<(), LogError> {
         let appended = self.appended();
-        let newest = values.iter().map(|stored| stored.lsn).max().unwrap_or_default();
+        let newest = values
+            .iter()
+            .map(|stored| stored.lsn)
+            .max()
+            .unwrap_or_default();
         if newest > appended {
-            return Err(LogError::WriteBackAhead { lsn: newest, appended });
+            return Err(LogError::WriteBackAhead {
+                lsn: newest,
+                appended,
+            });
         }
         if appended > self.durable() {
             self.flush()?;
@@ -294,7 +318,10 @@ impl<S: Store> Writer<S> {
         self.flush()?;
         self.packer.close_checkpoint(first_page);
         self.flush()?;
-        self.removal = Some(Removal { first_page, removed: 0 });
+        self.removal = Some(Removal {
+            first_page,
+            removed: 0,
+        });
         Ok(())
     }
 }

@@ -189,6 +189,7 @@ impl Coordinator {
         txn.phase = Phase::Deciding;
         txn.history.enter(State::Prepared, now);
         let ending = Ending::Committed(txn.results());
+        let holds_until_told = txn.one_shot && txn.read_only;
         let attempt = self.attempt_id(position);
         self.undurable.push_back((lsn, transaction));
         self.timers.disarm(&Timer::Deadline(transaction));
@@ -196,9 +197,10 @@ impl Coordinator {
             if let Some(member) = self.members.get_mut(reader) {
                 member.unfinished.remove(&position);
             }
-            // One that holds its locks until told is told; others ignore it.
-            out.now
-                .extend(self.frame(reader, ToParticipant::Release(attempt)));
+            if holds_until_told {
+                out.now
+                    .extend(self.frame(reader, ToParticipant::Release(attempt)));
+            }
         }
         self.tell_waiters(transaction, &ending, out);
         for voter in &voters {

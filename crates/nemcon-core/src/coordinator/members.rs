@@ -182,14 +182,25 @@ impl Coordinator {
         out.now.extend(self.frame(to, ToParticipant::Hello(hello)));
     }
 
-    pub(super) fn probe(&mut self, name: &ParticipantName, out: &mut Output) {
-        if self
-            .members
-            .get(name)
-            .is_some_and(|member| !member.reachable)
-        {
+    /// Sees whether an unreachable participant is back, and arms the next try in
+    /// case even the failure of this one gets lost.
+    pub(super) fn probe(&mut self, now: Millis, name: &ParticipantName, out: &mut Output) {
+        let Some(member) = self.members.get(name) else {
+            return;
+        };
+        if !member.reachable {
+            let tries = member.probes;
             self.say_hello(name, out);
+            self.arm_probe(now + self.settings.call_timeout, name, tries);
         }
+    }
+
+    fn arm_probe(&mut self, from: Millis, name: &ParticipantName, tries: u32) {
+        let settings = &self.settings;
+        let wait = self
+            .jitter
+            .backoff(settings.retry_first, settings.retry_max, tries);
+        self.timers.arm(Timer::Probe(name.clone()), from + wait);
     }
 
     /// A call could not arrive: nothing more is sent there until a probe comes
@@ -201,11 +212,7 @@ impl Coordinator {
         member.reachable = false;
         member.probes = member.probes.saturating_add(1);
         let tries = member.probes - 1;
-        let settings = &self.settings;
-        let wait = self
-            .jitter
-            .backoff(settings.retry_first, settings.retry_max, tries);
-        self.timers.arm(Timer::Probe(name.clone()), now + wait);
+        self.arm_probe(now, name, tries);
     }
 
     /// It answered. If it had been away, whatever waited for it goes out.

@@ -244,7 +244,7 @@ impl Coordinator {
                         Timer::Repeat(transaction, participant) => {
                             self.call(now, transaction, &participant, out);
                         }
-                        Timer::Probe(participant) => self.probe(&participant, out),
+                        Timer::Probe(participant) => self.probe(now, &participant, out),
                     }
                 }
             }

@@ -28,6 +28,13 @@ impl Coordinator {
         self.epoch
     }
 
+    /// Whether the transaction, if it is not known, may be one whose outcome was
+    /// forgotten.
+    #[must_use]
+    pub fn may_have_forgotten(&self, transaction: TransactionId) -> bool {
+        self.memory.may_have_forgotten(transaction)
+    }
+
     /// One transaction, running or remembered.
     #[must_use]
     pub fn look_up(&self, transaction: TransactionId) -> Option<View> {

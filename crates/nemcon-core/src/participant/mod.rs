@@ -37,7 +37,7 @@ pub mod event;
 mod frames;
 pub mod record;
 mod replay;
-mod view;
+pub mod view;
 mod work;
 
 use alloc::collections::{BTreeMap, VecDeque};

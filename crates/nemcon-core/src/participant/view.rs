@@ -113,6 +113,12 @@ impl<R: Resource> Participant<R> {
         }
     }
 
+    /// Whether the attempt's coordinator has said that it is past it.
+    #[must_use]
+    pub fn is_past(&self, attempt: AttemptId) -> bool {
+        self.coordinators.is_below_floor(attempt)
+    }
+
     /// Whether the attempt still has a reason to hold locks: it is not over, or
     /// the record that ends it is not durable yet.
     #[must_use]

@@ -21,11 +21,23 @@ fn stored(bank: &Bank, key: &str) -> Vec<u8> {
 fn the_bytes_are_what_they_were() {
     let mut bank = bank();
     let (_, redo) = bank.prepare([withdraw("alice", 300, "r")]).unwrap();
-    assert_eq!(hex(&bank.ledger.encode_redo(&redo)), "GOLDEN_REDO");
+    assert_eq!(
+        hex(&bank.ledger.encode_redo(&redo)),
+        "0181a165616c696365828565416c69636563435a4b1902bc00f481861b0000018bcfe5680239012b1902bc50018bcfe5680270008000000000000000026172"
+    );
     bank.commit(&redo);
-    assert_eq!(hex(&stored(&bank, "a/bob")), "GOLDEN_BOB");
-    assert_eq!(hex(&stored(&bank, "c/CZK/cash")), "GOLDEN_CASH");
-    assert_eq!(hex(&stored(&bank, "r/alice/r")), "GOLDEN_REFERENCE");
+    assert_eq!(
+        hex(&stored(&bank, "a/bob")),
+        "01828563426f6263435a4b0038c7f48282000080"
+    );
+    assert_eq!(
+        hex(&stored(&bank, "c/CZK/cash")),
+        "0150fffffffffffffffffffffffffffffc18"
+    );
+    assert_eq!(
+        hex(&stored(&bank, "r/alice/r")),
+        "0150018bcfe5680270008000000000000000"
+    );
 }
 
 #[test]

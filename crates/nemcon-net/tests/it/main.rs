@@ -1,4 +1,5 @@
 //! Real connections on loopback: what a broken one looks like from outside.
+#![allow(clippy::unwrap_used)] // a test that cannot set up is to fail
 
 use nemcon_core::message::Failure;
 use nemcon_net::{Address, CALL_TIMEOUT, MESSAGE_BYTES_MAX, Unanswered, call, channel};

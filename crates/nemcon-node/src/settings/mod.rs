@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use nemcon_net::Address;
-pub use raw::{Field, Kind, Raw, SettingsError, Source, command};
+pub use raw::{Field, Kind, Raw, SettingsError, Source, command, is_only_checked};
 
 use crate::checkpoint::Due;
 
@@ -99,15 +99,19 @@ impl Settings {
                 .help("Write the node's URL to this file once it serves"),
             Field::number("drain-seconds", "NEMCON_DRAIN_SECONDS", "N")
                 .default("10")
+                .under(LIMITS)
                 .help("How long a stop waits for what is in flight"),
             Field::number("inbox-events-max", "NEMCON_INBOX_EVENTS_MAX", "N")
                 .default("16384")
+                .under(LIMITS)
                 .help("Requests that may wait in the queue; more are turned away"),
             Field::number("calls-in-flight-max", "NEMCON_CALLS_IN_FLIGHT_MAX", "N")
                 .default("4096")
+                .under(LIMITS)
                 .help("Calls that may be in flight to one peer"),
             Field::number("checkpoint-records", "NEMCON_CHECKPOINT_RECORDS", "N")
                 .default("65536")
+                .under(LIMITS)
                 .help("Log records after which a checkpoint is made"),
         ]
     }
@@ -156,19 +160,26 @@ impl Settings {
     }
 }
 
+/// The heading of `--help` that limits stand under.
+pub const LIMITS: &str = "Limits";
+
 /// What [`url`] takes, for error messages.
 pub const URL: &str = "http://HOST:PORT, for example http://127.0.0.1:7100";
 
 /// Takes the address of a node.
 #[must_use]
 pub fn url(text: &str) -> Option<String> {
-    text.parse().ok().map(|address: Address| address.to_string())
+    text.parse()
+        .ok()
+        .map(|address: Address| address.to_string())
 }
 
 /// Takes a socket address, or a host name that resolves to one.
 #[must_use]
 pub fn socket_address(text: &str) -> Option<SocketAddr> {
-    text.parse().ok().or_else(|| text.to_socket_addrs().ok()?.next())
+    text.parse()
+        .ok()
+        .or_else(|| text.to_socket_addrs().ok()?.next())
 }
 
 /// Takes any path but an empty one.
@@ -185,12 +196,21 @@ fn usize_of(number: u64) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::process::Program;
 
     fn parse(arguments: &[&str]) -> Result<Settings, String> {
         let fields = Settings::fields("127.0.0.1:7100", "nemcon-data/test");
-        let command = command("test", "A test.", &fields);
+        let program = Program {
+            name: "test",
+            version: "1",
+            about: "",
+            examples: "",
+        };
+        let command = command(program, &fields);
         let arguments = std::iter::once(&"test").chain(arguments);
-        let matches = command.try_get_matches_from(arguments).map_err(|e| e.to_string())?;
+        let matches = command
+            .try_get_matches_from(arguments)
+            .map_err(|e| e.to_string())?;
         let raw = Raw::gather(fields, &matches, &|_| None).map_err(|e| e.to_string())?;
         Settings::parse(&raw).map_err(|e| e.to_string())
     }
@@ -201,21 +221,36 @@ mod tests {
         assert_eq!(settings.listen, "127.0.0.1:7100".parse().unwrap());
         assert_eq!(settings.data_dir, PathBuf::from("nemcon-data/test"));
         assert!(!settings.insecure && settings.advertise.is_none());
-        assert_eq!(settings.limits.inbox_events_max, Limits::default().inbox_events_max);
+        assert_eq!(
+            settings.limits.inbox_events_max,
+            Limits::default().inbox_events_max
+        );
         assert_eq!(settings.limits.checkpoint, Due::default());
     }
 
     #[test]
     fn to_listen_beyond_loopback_takes_a_word() {
         let error = parse(&["--listen", "0.0.0.0:7100"]).unwrap_err();
-        assert!(error.contains("0.0.0.0:7100") && error.contains("--insecure"), "{error}");
+        assert!(
+            error.contains("0.0.0.0:7100") && error.contains("--insecure"),
+            "{error}"
+        );
         assert!(parse(&["--listen", "0.0.0.0:7100", "--insecure"]).is_ok());
     }
 
     #[test]
     fn urls_are_checked() {
-        assert_eq!(url("http://bank-a:7110/").as_deref(), Some("http://bank-a:7110"));
-        for bad in ["bank-a:7110", "http://", "http://a:1/b", "ftp://a:1", "http://a"] {
+        assert_eq!(
+            url("http://bank-a:7110/").as_deref(),
+            Some("http://bank-a:7110")
+        );
+        for bad in [
+            "bank-a:7110",
+            "http://",
+            "http://a:1/b",
+            "ftp://a:1",
+            "http://a",
+        ] {
             assert_eq!(url(bad), None, "{bad}");
         }
     }

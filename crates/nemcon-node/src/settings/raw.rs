@@ -7,6 +7,11 @@ use std::path::{Path, PathBuf};
 
 use clap::{Arg, ArgAction, ArgMatches};
 
+use crate::process::Program;
+
+const CONFIG: &str = "config";
+const CHECK_CONFIG: &str = "check-config";
+
 /// How a setting is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -30,6 +35,7 @@ pub struct Field {
     value_name: &'static str,
     default: Option<&'static str>,
     help: &'static str,
+    heading: Option<&'static str>,
 }
 
 impl Field {
@@ -39,7 +45,15 @@ impl Field {
         kind: Kind,
         value_name: &'static str,
     ) -> Self {
-        Self { name, env, kind, value_name, default: None, help: "" }
+        Self {
+            name,
+            env,
+            kind,
+            value_name,
+            default: None,
+            help: "",
+            heading: None,
+        }
     }
 
     /// A text. `name` is the flag's; the file writes it with underscores.
@@ -50,11 +64,7 @@ impl Field {
 
     /// A whole number.
     #[must_use]
-    pub const fn number(
-        name: &'static str,
-        env: &'static str,
-        value_name: &'static str,
-    ) -> Self {
+    pub const fn number(name: &'static str, env: &'static str, value_name: &'static str) -> Self {
         Self::new(name, env, Kind::Number, value_name)
     }
 
@@ -84,17 +94,27 @@ impl Field {
         self
     }
 
+    /// The heading of `--help` it stands under.
+    #[must_use]
+    pub const fn under(mut self, heading: &'static str) -> Self {
+        self.heading = Some(heading);
+        self
+    }
+
     /// As the file writes it.
     fn key(&self) -> String {
         self.name.replace('-', "_")
     }
 
     fn arg(&self) -> Arg {
-        let default = self.default.map(|text| format!(" [default: {text}]")).unwrap_or_default();
-        let arg = Arg::new(self.name).long(self.name).help(format!(
-            "{}{default} [env: {}]",
-            self.help, self.env
-        ));
+        let default = self
+            .default
+            .map(|text| format!(" [default: {text}]"))
+            .unwrap_or_default();
+        let arg = Arg::new(self.name)
+            .long(self.name)
+            .help(format!("{}{default} [env: {}]", self.help, self.env))
+            .help_heading(self.heading);
         match self.kind {
             Kind::Text | Kind::Number => arg.value_name(self.value_name),
             Kind::List => arg.value_name(self.value_name).action(ArgAction::Append),
@@ -194,29 +214,37 @@ pub enum SettingsError {
     },
 }
 
-/// The command of a binary with these settings, `--config` and `--check-config`
-/// included.
+/// The command line of a program with these settings, `--config` and
+/// `--check-config` included.
 #[must_use]
-pub fn command(name: &'static str, about: &'static str, fields: &[Field]) -> clap::Command {
-    clap::Command::new(name)
-        .about(about)
+pub fn command(program: Program, fields: &[Field]) -> clap::Command {
+    clap::Command::new(program.name)
+        .version(program.version)
+        .about(program.about)
         .arg(
-            Arg::new("config")
-                .long("config")
+            Arg::new(CONFIG)
+                .long(CONFIG)
                 .value_name("FILE")
-                .help("TOML file with settings: `listen = \"127.0.0.1:7100\"`, and so on"),
+                .help("TOML file with settings: `listen = \"127.0.0.1:7100\"` and so on"),
         )
         .arg(
-            Arg::new("check-config")
-                .long("check-config")
+            Arg::new(CHECK_CONFIG)
+                .long(CHECK_CONFIG)
                 .action(ArgAction::SetTrue)
-                .help("Print the effective settings as TOML and where each came from, and exit"),
+                .help("Print the effective settings as TOML, each with its origin, and exit"),
         )
         .args(fields.iter().map(Field::arg))
-        .after_help(
+        .after_help(format!(
             "Flags win over the environment, the environment over the file, the file over the \
-             defaults.",
-        )
+             defaults.\n\n{}",
+            program.examples
+        ))
+}
+
+/// Whether the settings are to be looked at and nothing else.
+#[must_use]
+pub fn is_only_checked(matches: &ArgMatches) -> bool {
+    matches.get_flag(CHECK_CONFIG)
 }
 
 #[derive(Clone, Debug)]
@@ -251,10 +279,16 @@ impl Raw {
             };
             if let Some(text) = default {
                 let texts = vec![text.to_owned()];
-                values.insert(field.name, Value { texts, source: Source::Default });
+                values.insert(
+                    field.name,
+                    Value {
+                        texts,
+                        source: Source::Default,
+                    },
+                );
             }
         }
-        if let Some(path) = matches.get_one::<String>("config") {
+        if let Some(path) = matches.get_one::<String>(CONFIG) {
             read_file(Path::new(path), &fields, &mut values)?;
         }
         for field in &fields {
@@ -310,7 +344,9 @@ impl Raw {
         allowed: &str,
         parse: impl Fn(&str) -> Option<T>,
     ) -> Result<Vec<T>, SettingsError> {
-        let Some(value) = self.values.get(name) else { return Ok(Vec::new()) };
+        let Some(value) = self.values.get(name) else {
+            return Ok(Vec::new());
+        };
         let parse = |text: &String| {
             parse(text).ok_or_else(|| SettingsError::Invalid {
                 field: name,
@@ -347,7 +383,9 @@ impl Raw {
             "false" | "0" | "no" | "off" | "" => Some(false),
             _ => None,
         };
-        Ok(self.optional(name, "true or false", parse)?.unwrap_or(false))
+        Ok(self
+            .optional(name, "true or false", parse)?
+            .unwrap_or(false))
     }
 
     /// The error for a value that parses, but not together with others.
@@ -370,7 +408,11 @@ impl Raw {
         for field in &self.fields {
             let line = match self.values.get(field.name) {
                 Some(Value { texts, source }) => {
-                    format!("{} = {} # {source}\n", field.key(), to_toml(field.kind, texts))
+                    format!(
+                        "{} = {} # {source}\n",
+                        field.key(),
+                        to_toml(field.kind, texts)
+                    )
                 }
                 None => format!("# {} is not set\n", field.key()),
             };
@@ -386,23 +428,34 @@ impl Raw {
 
 fn from_flag(field: &Field, matches: &ArgMatches) -> Option<Value> {
     let texts = match field.kind {
-        Kind::Switch => matches.get_flag(field.name).then(|| vec!["true".to_owned()])?,
+        Kind::Switch => matches
+            .get_flag(field.name)
+            .then(|| vec!["true".to_owned()])?,
         Kind::Text | Kind::Number | Kind::List => {
             matches.get_many::<String>(field.name)?.cloned().collect()
         }
     };
-    Some(Value { texts, source: Source::Flag(field.name) })
+    Some(Value {
+        texts,
+        source: Source::Flag(field.name),
+    })
 }
 
 fn from_env(field: &Field, environment: &dyn Fn(&str) -> Option<String>) -> Option<Value> {
     let text = environment(field.env)?;
     let texts = match field.kind {
-        Kind::List => {
-            text.split(',').map(str::trim).filter(|t| !t.is_empty()).map(str::to_owned).collect()
-        }
+        Kind::List => text
+            .split(',')
+            .map(str::trim)
+            .filter(|t| !t.is_empty())
+            .map(str::to_owned)
+            .collect(),
         Kind::Text | Kind::Number | Kind::Switch => vec![text],
     };
-    Some(Value { texts, source: Source::Environment(field.env) })
+    Some(Value {
+        texts,
+        source: Source::Environment(field.env),
+    })
 }
 
 fn read_file(
@@ -410,8 +463,10 @@ fn read_file(
     fields: &[Field],
     values: &mut BTreeMap<&'static str, Value>,
 ) -> Result<(), SettingsError> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|source| SettingsError::Unreadable { path: path.into(), source })?;
+    let text = std::fs::read_to_string(path).map_err(|source| SettingsError::Unreadable {
+        path: path.into(),
+        source,
+    })?;
     let table: toml::Table = text.parse().map_err(|source| SettingsError::NotToml {
         path: path.into(),
         source: Box::new(source),
@@ -425,15 +480,19 @@ fn read_file(
                 known: known.join(", "),
             });
         };
-        let texts = from_toml(field.kind, &value).map_err(|wanted| {
-            SettingsError::WrongKind {
-                path: path.into(),
-                key,
-                value: value.to_string(),
-                wanted,
-            }
+        let texts = from_toml(field.kind, &value).map_err(|wanted| SettingsError::WrongKind {
+            path: path.into(),
+            key,
+            value: value.to_string(),
+            wanted,
         })?;
-        values.insert(field.name, Value { texts, source: Source::File(path.into()) });
+        values.insert(
+            field.name,
+            Value {
+                texts,
+                source: Source::File(path.into()),
+            },
+        );
     }
     Ok(())
 }
@@ -462,7 +521,10 @@ fn to_toml(kind: Kind, texts: &[String]) -> String {
         Kind::Text => quote(&first.to_owned()),
         Kind::Number => first.to_owned(),
         Kind::Switch => matches!(first, "true" | "1" | "yes" | "on").to_string(),
-        Kind::List => format!("[{}]", texts.iter().map(quote).collect::<Vec<_>>().join(", ")),
+        Kind::List => format!(
+            "[{}]",
+            texts.iter().map(quote).collect::<Vec<_>>().join(", ")
+        ),
     }
 }
 
@@ -471,7 +533,9 @@ mod tests {
     use super::*;
 
     const FIELDS: [Field; 4] = [
-        Field::text("data-dir", "NEMCON_DATA_DIR", "DIR").default("here").help("Where."),
+        Field::text("data-dir", "NEMCON_DATA_DIR", "DIR")
+            .default("here")
+            .help("Where."),
         Field::number("limit", "NEMCON_LIMIT", "N").default("5"),
         Field::list("coordinator", "NEMCON_COORDINATOR", "URL").help("Whom to ask."),
         Field::switch("insecure", "NEMCON_INSECURE"),
@@ -490,16 +554,28 @@ mod tests {
             line.extend(["--config", &path]);
         }
         line.extend(arguments);
-        let matches = command("test", "A test.", &FIELDS).try_get_matches_from(line).unwrap();
+        let program = Program {
+            name: "test",
+            version: "1",
+            about: "",
+            examples: "",
+        };
+        let matches = command(program, &FIELDS)
+            .try_get_matches_from(line)
+            .unwrap();
         let environment = |name: &str| {
-            environment.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).into())
+            environment
+                .iter()
+                .find(|(key, _)| *key == name)
+                .map(|(_, value)| (*value).into())
         };
         Raw::gather(FIELDS.to_vec(), &matches, &environment)
             .map_err(|error| error.to_string().replace(&path, "node.toml"))
     }
 
     fn data_dir(raw: &Raw) -> String {
-        raw.required("data-dir", "a directory", |text| Some(text.to_owned())).unwrap()
+        raw.required("data-dir", "a directory", |text| Some(text.to_owned()))
+            .unwrap()
     }
 
     #[test]
@@ -509,7 +585,10 @@ mod tests {
         assert_eq!(data_dir(&gather(&[], &[], None).unwrap()), "here");
         assert_eq!(data_dir(&gather(&[], &[], file).unwrap()), "file");
         assert_eq!(data_dir(&gather(&[], env, file).unwrap()), "env");
-        assert_eq!(data_dir(&gather(&["--data-dir", "flag"], env, file).unwrap()), "flag");
+        assert_eq!(
+            data_dir(&gather(&["--data-dir", "flag"], env, file).unwrap()),
+            "flag"
+        );
     }
 
     #[test]
@@ -526,7 +605,9 @@ mod tests {
         );
         let raw = gather(&[], &[], None).unwrap();
         assert_eq!(
-            raw.required("coordinator", "a URL", |_| Some(())).unwrap_err().to_string(),
+            raw.required("coordinator", "a URL", |_| Some(()))
+                .unwrap_err()
+                .to_string(),
             "coordinator is missing; give --coordinator, NEMCON_COORDINATOR or \
              `coordinator = …` in the file: Whom to ask."
         );
@@ -554,7 +635,11 @@ mod tests {
         let list = |raw: &Raw| raw.list("coordinator", "", |t| Some(t.to_owned())).unwrap();
         let raw = gather(&["--coordinator", "a", "--coordinator", "b"], &[], None).unwrap();
         assert_eq!(list(&raw), ["a", "b"]);
-        let raw = gather(&[], &[("NEMCON_COORDINATOR", "a, b"), ("NEMCON_INSECURE", "1")], None);
+        let raw = gather(
+            &[],
+            &[("NEMCON_COORDINATOR", "a, b"), ("NEMCON_INSECURE", "1")],
+            None,
+        );
         let raw = raw.unwrap();
         assert_eq!(list(&raw), ["a", "b"]);
         assert!(raw.switch("insecure").unwrap());
@@ -568,10 +653,15 @@ mod tests {
     fn what_is_printed_can_be_read_again() {
         let raw = gather(&["--insecure", "--coordinator", "a\"b"], &[], None).unwrap();
         let text = raw.effective();
-        assert!(text.contains("data_dir = \"here\" # the default\n"), "{text}");
+        assert!(
+            text.contains("data_dir = \"here\" # the default\n"),
+            "{text}"
+        );
         let again = gather(&[], &[], Some(&text)).unwrap();
         let strip = |text: String| -> Vec<String> {
-            text.lines().map(|line| line.split(" # ").next().unwrap().to_owned()).collect()
+            text.lines()
+                .map(|line| line.split(" # ").next().unwrap().to_owned())
+                .collect()
         };
         assert_eq!(strip(again.effective()), strip(text));
     }

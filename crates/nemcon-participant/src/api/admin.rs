@@ -22,7 +22,10 @@ impl<R: ServeResource, D: Decode<R>> ParticipantAdminService for Api<R, D> {
         &self,
         _: Request<v1::ListAttemptsInDoubtRequest>,
     ) -> Result<Response<v1::ListAttemptsInDoubtResponse>, Status> {
-        match self.reply(|request| Event::InDoubtAsked { request }).await? {
+        match self
+            .reply(|request| Event::InDoubtAsked { request })
+            .await?
+        {
             Reply::InDoubt(attempts) => {
                 let attempts = attempts.into_iter().map(Into::into).collect();
                 Ok(Response::new(v1::ListAttemptsInDoubtResponse { attempts }))
@@ -35,10 +38,21 @@ impl<R: ServeResource, D: Decode<R>> ParticipantAdminService for Api<R, D> {
         &self,
         request: Request<v1::ResolveAttemptRequest>,
     ) -> Result<Response<v1::ResolveAttemptResponse>, Status> {
-        let Resolution { attempt, outcome, reason } =
-            request.into_inner().try_into().map_err(|error| wire_status(&error))?;
+        let Resolution {
+            attempt,
+            outcome,
+            reason,
+        } = request
+            .into_inner()
+            .try_into()
+            .map_err(|error| wire_status(&error))?;
         tracing::warn!(%attempt, ?outcome, reason, "an operator decides by hand");
-        let event = |request| Event::ResolveRequested { request, attempt, outcome, reason };
+        let event = |request| Event::ResolveRequested {
+            request,
+            attempt,
+            outcome,
+            reason,
+        };
         match self.reply(event).await? {
             Reply::Done => Ok(Response::new(v1::ResolveAttemptResponse {})),
             other => Err(refused(misfit(&other))),
@@ -64,8 +78,10 @@ impl<R: ServeResource, D: Decode<R>> ParticipantAdminService for Api<R, D> {
         &self,
         request: Request<v1::AcknowledgeDamageRequest>,
     ) -> Result<Response<v1::AcknowledgeDamageResponse>, Status> {
-        let (attempt, named): (AttemptId, Option<ParticipantName>) =
-            request.into_inner().try_into().map_err(|error| wire_status(&error))?;
+        let (attempt, named): (AttemptId, Option<ParticipantName>) = request
+            .into_inner()
+            .try_into()
+            .map_err(|error| wire_status(&error))?;
         if let Some(other) = named.filter(|name| name != self.handle.name()) {
             let message = format!(
                 "participant is {other}, but this is {}; ask there, or leave the field empty",
@@ -73,7 +89,10 @@ impl<R: ServeResource, D: Decode<R>> ParticipantAdminService for Api<R, D> {
             );
             return Err(refused(Refusal::new(Reason::INVALID_REQUEST, message)));
         }
-        match self.reply(|request| Event::DamageAcknowledged { request, attempt }).await? {
+        match self
+            .reply(|request| Event::DamageAcknowledged { request, attempt })
+            .await?
+        {
             Reply::Done => Ok(Response::new(v1::AcknowledgeDamageResponse {})),
             other => Err(refused(misfit(&other))),
         }

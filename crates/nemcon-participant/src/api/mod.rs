@@ -28,7 +28,10 @@ pub(crate) struct Api<R: ServeResource, D> {
 
 impl<R: ServeResource, D> Clone for Api<R, D> {
     fn clone(&self) -> Self {
-        Self { handle: self.handle.clone(), decode: Arc::clone(&self.decode) }
+        Self {
+            handle: self.handle.clone(),
+            decode: Arc::clone(&self.decode),
+        }
     }
 }
 
@@ -41,7 +44,13 @@ impl<R: ServeResource, D: Decode<R>> Api<R, D> {
     ) -> Result<Answer<Payload>, Status> {
         let frame = decode::frame::<R>(&*self.decode, frame.map_err(|error| wire_status(&error))?);
         let received = |request| Event::FrameReceived { request, frame };
-        match self.handle.front.ask(received).await.map_err(|no| refused(no.into()))? {
+        match self
+            .handle
+            .front
+            .ask(received)
+            .await
+            .map_err(|no| refused(no.into()))?
+        {
             Said::Answer(answer) => Ok(decode::answer::<R>(&*self.decode, answer)),
             Said::Reply(reply) => Err(refused(misfit(&reply))),
         }

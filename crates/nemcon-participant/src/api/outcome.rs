@@ -23,15 +23,24 @@ impl<R: ServeResource, D: Decode<R>> OutcomeService for Api<R, D> {
     ) -> Result<Response<v1::GetOutcomeResponse>, Status> {
         match Question::try_from(request.into_inner()).map_err(|error| wire_status(&error))? {
             Question::Attempt { attempt, asker: _ } => {
-                match self.reply(|request| Event::PeerAsked { request, attempt }).await? {
+                match self
+                    .reply(|request| Event::PeerAsked { request, attempt })
+                    .await?
+                {
                     Reply::Verdict(verdict) => Ok(Response::new(verdict.into())),
                     other => Err(refused(misfit(&other))),
                 }
             }
-            Question::Inquiry { header, transaction } => {
+            Question::Inquiry {
+                header,
+                transaction,
+            } => {
                 let message = ToParticipant::Inquire(transaction);
                 let answer = self.answer(Ok(Frame { header, message })).await?;
-                answer.try_into().map(Response::new).map_err(response_status)
+                answer
+                    .try_into()
+                    .map(Response::new)
+                    .map_err(response_status)
             }
         }
     }

@@ -16,7 +16,10 @@ impl<R: ServeResource, D: Decode<R>> ParticipantService for Api<R, D> {
         request: Request<v1::PrepareRequest>,
     ) -> Result<Response<v1::PrepareResponse>, Status> {
         let answer = self.answer(request.into_inner().try_into()).await?;
-        answer.try_into().map(Response::new).map_err(response_status)
+        answer
+            .try_into()
+            .map(Response::new)
+            .map_err(response_status)
     }
 
     async fn commit(
@@ -24,7 +27,10 @@ impl<R: ServeResource, D: Decode<R>> ParticipantService for Api<R, D> {
         request: Request<v1::CommitRequest>,
     ) -> Result<Response<v1::CommitResponse>, Status> {
         let answer = self.answer(request.into_inner().try_into()).await?;
-        answer.try_into().map(Response::new).map_err(response_status)
+        answer
+            .try_into()
+            .map(Response::new)
+            .map_err(response_status)
     }
 
     async fn abort(
@@ -32,7 +38,10 @@ impl<R: ServeResource, D: Decode<R>> ParticipantService for Api<R, D> {
         request: Request<v1::AbortRequest>,
     ) -> Result<Response<v1::AbortResponse>, Status> {
         let answer = self.answer(request.into_inner().try_into()).await?;
-        answer.try_into().map(Response::new).map_err(response_status)
+        answer
+            .try_into()
+            .map(Response::new)
+            .map_err(response_status)
     }
 
     async fn release(
@@ -40,7 +49,10 @@ impl<R: ServeResource, D: Decode<R>> ParticipantService for Api<R, D> {
         request: Request<v1::ReleaseRequest>,
     ) -> Result<Response<v1::ReleaseResponse>, Status> {
         let answer = self.answer(request.into_inner().try_into()).await?;
-        answer.try_into().map(Response::new).map_err(response_status)
+        answer
+            .try_into()
+            .map(Response::new)
+            .map_err(response_status)
     }
 
     async fn commit_one_phase(
@@ -48,7 +60,10 @@ impl<R: ServeResource, D: Decode<R>> ParticipantService for Api<R, D> {
         request: Request<v1::CommitOnePhaseRequest>,
     ) -> Result<Response<v1::CommitOnePhaseResponse>, Status> {
         let answer = self.answer(request.into_inner().try_into()).await?;
-        answer.try_into().map(Response::new).map_err(response_status)
+        answer
+            .try_into()
+            .map(Response::new)
+            .map_err(response_status)
     }
 
     async fn get_status(

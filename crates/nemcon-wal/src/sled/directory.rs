@@ -47,7 +47,12 @@ impl Directory {
             }
         };
         let mark = open_mark(&path.join("mark"), existed)?;
-        Ok(Self { path: path.to_owned(), mark, existed, _lock: lock })
+        Ok(Self {
+            path: path.to_owned(),
+            mark,
+            existed,
+            _lock: lock,
+        })
     }
 
     pub(super) fn sled(&self) -> PathBuf {
@@ -78,7 +83,9 @@ impl Directory {
 
 /// Makes a file, or the entries of a directory, durable.
 pub(super) fn sync(path: &Path) -> Result<(), OpenError> {
-    File::open(path).and_then(|file| file.sync_all()).map_err(failed("sync", path))
+    File::open(path)
+        .and_then(|file| file.sync_all())
+        .map_err(failed("sync", path))
 }
 
 /// Makes everything in a directory durable, and the directory itself.
@@ -97,7 +104,11 @@ pub(super) fn sync_all(dir: &Path) -> Result<(), OpenError> {
 /// For `map_err`.
 pub(super) fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> OpenError {
     let path = path.to_owned();
-    move |source| OpenError::Io { doing, path, source }
+    move |source| OpenError::Io {
+        doing,
+        path,
+        source,
+    }
 }
 
 /// Like `create_dir_all`, but each new entry is synced into its parent: a
@@ -129,7 +140,9 @@ fn take_lock(dir: &Path) -> Result<File, OpenError> {
         .map_err(failed("open", &path))?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => Err(OpenError::InUse { dir: dir.to_owned() }),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse {
+            dir: dir.to_owned(),
+        }),
         Err(TryLockError::Error(error)) => Err(failed("lock", &path)(error)),
     }
 }
@@ -142,7 +155,10 @@ fn read_format(dir: &Path) -> Result<Option<u64>, OpenError> {
         Err(error) => return Err(failed("read", &path)(error)),
         Ok(_) => {}
     }
-    match found.strip_prefix(FORMAT_PREFIX).and_then(|number| number.trim().parse().ok()) {
+    match found
+        .strip_prefix(FORMAT_PREFIX)
+        .and_then(|number| number.trim().parse().ok())
+    {
         Some(number @ 1..) => Ok(Some(number)),
         _ => Err(OpenError::UnknownFormat { path, found }),
     }
@@ -153,13 +169,17 @@ fn open_mark(path: &Path, must_exist: bool) -> Result<File, OpenError> {
     let open = OpenOptions::new().read(true).write(true).open(path);
     match open {
         Ok(file) => Ok(file),
-        Err(error) if error.kind() == ErrorKind::NotFound && must_exist => {
-            Err(OpenError::NoMark { path: path.to_owned() })
-        }
+        Err(error) if error.kind() == ErrorKind::NotFound && must_exist => Err(OpenError::NoMark {
+            path: path.to_owned(),
+        }),
         Err(error) if error.kind() == ErrorKind::NotFound => {
             fs::write(path, Mark::blank()).map_err(failed("create", path))?;
             sync(path)?;
-            OpenOptions::new().read(true).write(true).open(path).map_err(failed("open", path))
+            OpenOptions::new()
+                .read(true)
+                .write(true)
+                .open(path)
+                .map_err(failed("open", path))
         }
         Err(error) => Err(failed("open", path)(error)),
     }

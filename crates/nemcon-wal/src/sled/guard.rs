@@ -54,7 +54,10 @@ type Entry = Result<(::sled::IVec, ::sled::IVec), EngineError>;
 
 impl Guarded {
     pub(super) fn new(tree: &::sled::Tree) -> Self {
-        Self { entries: tree.iter(), broken: false }
+        Self {
+            entries: tree.iter(),
+            broken: false,
+        }
     }
 
     fn step(

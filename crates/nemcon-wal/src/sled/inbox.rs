@@ -14,7 +14,7 @@ use crate::writer::Command;
 pub(super) enum Stop {
     /// Flush all and mark the log clean.
     Cleanly,
-    /// Leave everything as it is.
+    /// Leave everything as it is, the queue undone.
     Abruptly,
 }
 
@@ -67,14 +67,16 @@ impl Inbox {
             // A full queue that nobody flushes would otherwise wait for ever.
             state.urgent = true;
             self.work.notify_one();
-            state = self.room.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self
+                .room
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
         }
         if state.dead {
             return;
         }
         state.bytes += bytes;
-        let idle =
-            matches!(command, Command::Append(_)) && state.bytes <= self.idle_bytes_max;
+        let idle = matches!(command, Command::Append(_)) && state.bytes <= self.idle_bytes_max;
         state.commands.push(command);
         if !idle && !state.urgent {
             state.urgent = true;
@@ -82,7 +84,7 @@ impl Inbox {
         }
     }
 
-    /// Asks the thread to end, after what is queued.
+    /// Asks the thread to end.
     pub(super) fn stop(&self, stop: Stop) {
         let mut state = self.lock();
         state.stop.get_or_insert(stop);
@@ -96,7 +98,9 @@ impl Inbox {
         match wait {
             Wait::Not => {}
             Wait::AtMost(limit) => {
-                let waited = self.work.wait_timeout_while(state, limit, |state| !state.urgent);
+                let waited = self
+                    .work
+                    .wait_timeout_while(state, limit, |state| !state.urgent);
                 state = waited.unwrap_or_else(PoisonError::into_inner).0;
             }
             Wait::Forever => {
@@ -129,14 +133,13 @@ impl Inbox {
 fn payload_bytes(command: &Command) -> usize {
     const OVERHEAD: usize = 64;
     match command {
-        Command::Append(records) => {
-            records.iter().map(|(_, bytes)| OVERHEAD + bytes.len()).sum()
-        }
+        Command::Append(records) => records
+            .iter()
+            .map(|(_, bytes)| OVERHEAD + bytes.len())
+            .sum(),
         Command::WriteBack(values) => values
             .iter()
-            .map(|stored| {
-                OVERHEAD + stored.key.len() + stored.value.as_ref().map_or(0, Vec::len)
-            })
+            .map(|stored| OVERHEAD + stored.key.len() + stored.value.as_ref().map_or(0, Vec::len))
             .sum(),
         Command::Flush | Command::BeginCheckpoint | Command::CloseCheckpoint => OVERHEAD,
     }

@@ -104,7 +104,10 @@ impl SledLog {
         let recovered = recover(&store, recovery)?;
         if !existed && !recovered.is_empty() {
             let path = dir.join("format");
-            return Err(OpenError::UnknownFormat { path, found: String::new() });
+            return Err(OpenError::UnknownFormat {
+                path,
+                found: String::new(),
+            });
         }
         let writer = Writer::start(store, options.limits, &recovered, notify)?;
         if !existed {
@@ -116,25 +119,32 @@ impl SledLog {
         Ok((log, opened))
     }
 
-    fn spawn(
-        dir: &Path,
-        writer: Writer<SledStore>,
-        options: &Options,
-    ) -> Result<Self, OpenError> {
-        let inbox =
-            Arc::new(Inbox::new(options.queue_bytes_max, options.limits.unflushed_bytes_max));
-        let worker =
-            Worker { writer, inbox: Arc::clone(&inbox), mark_every: options.mark_sync_every };
+    fn spawn(dir: &Path, writer: Writer<SledStore>, options: &Options) -> Result<Self, OpenError> {
+        let inbox = Arc::new(Inbox::new(
+            options.queue_bytes_max,
+            options.limits.unflushed_bytes_max,
+        ));
+        let worker = Worker {
+            writer,
+            inbox: Arc::clone(&inbox),
+            mark_every: options.mark_sync_every,
+        };
         let thread = thread::Builder::new()
             .name("nemcon-log".to_owned())
             .spawn(move || worker.run())
             .map_err(directory::failed("start a thread for the log in", dir))?;
-        Ok(Self { inbox, thread: Some(thread), dir: dir.to_owned() })
+        Ok(Self {
+            inbox,
+            thread: Some(thread),
+            dir: dir.to_owned(),
+        })
     }
 
     /// Ends the thread and says how it went.
     fn join(&mut self, stop: Stop) -> Result<(), LogError> {
-        let stopped = || LogError::Stopped { place: self.dir.clone() };
+        let stopped = || LogError::Stopped {
+            place: self.dir.clone(),
+        };
         let thread = self.thread.take().ok_or_else(stopped)?;
         self.inbox.stop(stop);
         thread.join().unwrap_or_else(|_| Err(stopped()))
@@ -211,11 +221,12 @@ impl Worker {
         let mut mark_synced = Instant::now();
         loop {
             let (commands, stop) = self.inbox.take(self.wait(mark_synced));
+            if stop == Some(Stop::Abruptly) {
+                return Ok(());
+            }
             self.writer.execute(commands)?;
-            match stop {
-                None => {}
-                Some(Stop::Cleanly) => return self.writer.stop(),
-                Some(Stop::Abruptly) => return Ok(()),
+            if stop == Some(Stop::Cleanly) {
+                return self.writer.stop();
             }
             self.writer.remove_some()?;
             if self.writer.mark_is_unsynced() && mark_synced.elapsed() >= self.mark_every {

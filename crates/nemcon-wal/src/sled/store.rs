@@ -19,6 +19,7 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use ::sled::{Db, IVec, Tree};
@@ -33,6 +34,12 @@ use crate::store::{Entry, Store};
 /// Beyond this a value may get a file of its own (sled: a quarter of its 512 KiB
 /// segment). Half of it, since a key and a header come with it.
 const INLINE_BYTES_MAX: usize = 64 << 10;
+
+/// How long sled may hold on to a database that was closed.
+const LET_GO_MAX: Duration = Duration::from_secs(5);
+
+/// How often that is looked at.
+const LET_GO_STEP: Duration = Duration::from_millis(2);
 
 pub(super) struct SledStore {
     db: Db,
@@ -54,40 +61,56 @@ impl SledStore {
             .cache_capacity(options.cache_bytes)
             .use_compression(false)
             .flush_every_ms(None);
-        let opened = guarded(|| {
-            let db = config.open()?;
-            let (log, data) = (db.open_tree("log")?, db.open_tree("data")?);
-            Ok((db, log, data))
-        });
-        let (db, log, data) = opened.map_err(|error| refused(&directory.path, &error))?;
+        let (db, log, data) =
+            open_patiently(&config).map_err(|error| refused(&directory.path, &error))?;
         // sled has made files, renamed them and never synced the directory.
         guarded(|| db.flush()).map_err(|error| refused(&directory.path, &error))?;
         directory::sync_all(&path)?;
         directory::sync(&directory.path)?;
         let main = path.join("db");
         let main = File::open(&main).map_err(directory::failed("open", &main))?;
-        let large = LargeValues { dir: path.join("blobs"), synced: BTreeSet::new() };
-        Ok(Self { db, log, data, main, large, durability: options.durability, directory })
+        let large = LargeValues {
+            dir: path.join("blobs"),
+            synced: BTreeSet::new(),
+        };
+        Ok(Self {
+            db,
+            log,
+            data,
+            main,
+            large,
+            durability: options.durability,
+            directory,
+        })
     }
 
     fn engine_failed(&self, doing: &'static str) -> impl FnOnce(EngineError) -> LogError {
         let place = self.directory.path.clone();
         move |error| match error {
-            EngineError::Error(::sled::Error::Io(source)) => {
-                LogError::Write { place, doing, source: Arc::new(source) }
-            }
-            other => LogError::Engine { place, doing, what: other.what() },
+            EngineError::Error(::sled::Error::Io(source)) => LogError::Write {
+                place,
+                doing,
+                source: Arc::new(source),
+            },
+            other => LogError::Engine {
+                place,
+                doing,
+                what: other.what(),
+            },
         }
     }
 
     fn write_failed(&self, doing: &'static str) -> impl FnOnce(io::Error) -> LogError {
         let place = self.directory.path.clone();
-        move |source| LogError::Write { place, doing, source: Arc::new(source) }
+        move |source| LogError::Write {
+            place,
+            doing,
+            source: Arc::new(source),
+        }
     }
 
     fn read<'a>(&'a self, tree: &Tree) -> impl DoubleEndedIterator<Item = Entry<IVec>> + use<'a> {
-        Guarded::new(tree)
-            .map(|entry| entry.map_err(|error| refused(&self.directory.path, &error)))
+        Guarded::new(tree).map(|entry| entry.map_err(|error| refused(&self.directory.path, &error)))
     }
 }
 
@@ -136,7 +159,9 @@ impl Store for SledStore {
         let begun = Instant::now();
         guarded(|| self.db.flush()).map_err(self.engine_failed("a flush"))?;
         if self.durability == Durability::Synced {
-            self.large.sync().map_err(self.write_failed("syncing a large value"))?;
+            self.large
+                .sync()
+                .map_err(self.write_failed("syncing a large value"))?;
             self.main.sync_data().map_err(self.write_failed("a sync"))?;
         }
         Ok(begun.elapsed())
@@ -208,23 +233,50 @@ fn sync_if_there(path: &Path) -> io::Result<bool> {
     }
 }
 
+/// Opens the database and its trees; waits for sled to let go of it first.
+///
+/// A background task of sled's may hold on to the file, and its lock, for a
+/// moment after the database was dropped. The directory's own lock is ours, so
+/// it can only be a log that this very process has just closed.
+fn open_patiently(config: &::sled::Config) -> Result<(Db, Tree, Tree), EngineError> {
+    let deadline = Instant::now() + LET_GO_MAX;
+    loop {
+        let opened = guarded(|| {
+            let db = config.open()?;
+            let (log, data) = (db.open_tree("log")?, db.open_tree("data")?);
+            Ok((db, log, data))
+        });
+        match opened {
+            Err(error) if is_locked(&error) && Instant::now() < deadline => {
+                thread::sleep(LET_GO_STEP);
+            }
+            other => return other,
+        }
+    }
+}
+
+/// sled has no error of its own for a lock that is held.
+fn is_locked(error: &EngineError) -> bool {
+    matches!(error, EngineError::Error(::sled::Error::Io(source))
+        if source.to_string().contains("could not acquire lock"))
+}
+
 /// What sled says about a database it cannot read, in our words.
 fn refused(dir: &Path, error: &EngineError) -> OpenError {
     match error {
-        EngineError::Error(::sled::Error::Io(source))
-            if source.to_string().contains("could not acquire lock") =>
-        {
-            OpenError::InUse { dir: dir.to_owned() }
-        }
-        EngineError::Error(::sled::Error::Io(source))
-            if source.raw_os_error().is_some() =>
-        {
+        locked if is_locked(locked) => OpenError::InUse {
+            dir: dir.to_owned(),
+        },
+        EngineError::Error(::sled::Error::Io(source)) if source.raw_os_error().is_some() => {
             OpenError::Io {
                 doing: "open the database in",
                 path: dir.to_owned(),
                 source: io::Error::new(source.kind(), source.to_string()),
             }
         }
-        other => OpenError::Damaged { dir: dir.to_owned(), what: other.what() },
+        other => OpenError::Damaged {
+            dir: dir.to_owned(),
+            what: other.what(),
+        },
     }
 }

@@ -19,8 +19,7 @@ fn write_log(dir: &Path) {
 
 fn append(dir: &Path, first: u64, count: u64) {
     let (notify, events) = events();
-    let (log, _) =
-        SledLog::open(dir, Options::default(), &mut Sink::default(), notify).unwrap();
+    let (log, _) = SledLog::open(dir, Options::default(), &mut Sink::default(), notify).unwrap();
     let mut log = Box::new(log);
     for chunk in 0..count / 100 {
         log.append(records(first + chunk * 100, 100, 100));
@@ -61,10 +60,20 @@ fn a_database_set_back_to_an_earlier_time_is_refused() {
     copy(&earlier, &dir.join("sled"));
     let error = reopen(&dir).unwrap_err();
     assert!(
-        matches!(error, OpenError::LostTail { expected: Lsn(3_100), found: Lsn(3_000), .. }),
+        matches!(
+            error,
+            OpenError::LostTail {
+                expected: Lsn(3_100),
+                found: Lsn(3_000),
+                ..
+            }
+        ),
         "{error}"
     );
-    assert!(error.to_string().contains(&dir.display().to_string()), "{error}");
+    assert!(
+        error.to_string().contains(&dir.display().to_string()),
+        "{error}"
+    );
 }
 
 #[test]
@@ -73,7 +82,10 @@ fn a_deleted_database_is_refused() {
     write_log(temp.path());
     fs::remove_dir_all(temp.path().join("sled")).unwrap();
     let error = reopen(temp.path()).unwrap_err();
-    assert!(matches!(error, OpenError::LostTail { found: Lsn(0), .. }), "{error}");
+    assert!(
+        matches!(error, OpenError::LostTail { found: Lsn(0), .. }),
+        "{error}"
+    );
 }
 
 #[test]
@@ -85,13 +97,19 @@ fn a_truncated_database_is_refused_wherever_it_was_cut() {
     for eighth in 0..8 {
         let dir = temp.path().join(format!("cut-{eighth}"));
         copy(&whole, &dir);
-        let db = OpenOptions::new().write(true).open(dir.join("sled/db")).unwrap();
+        let db = OpenOptions::new()
+            .write(true)
+            .open(dir.join("sled/db"))
+            .unwrap();
         // The last records end somewhere within the file, whose last segment
         // may be empty: cut in front of them.
         db.set_len((len / 2) * eighth / 8).unwrap();
         let error = reopen(&dir).unwrap_err();
         assert!(
-            matches!(error, OpenError::LostTail { .. } | OpenError::Damaged { .. }),
+            matches!(
+                error,
+                OpenError::LostTail { .. } | OpenError::Damaged { .. }
+            ),
             "cut to {eighth}/16: {error}"
         );
     }
@@ -107,8 +125,11 @@ fn flipped_bytes_are_refused_or_harmless_but_never_believed() {
     for round in 0..24 {
         let dir = temp.path().join(format!("hit-{round}"));
         copy(&whole, &dir);
-        let db =
-            OpenOptions::new().read(true).write(true).open(dir.join("sled/db")).unwrap();
+        let db = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(dir.join("sled/db"))
+            .unwrap();
         let at = len * round / 24 + 1_000 + round;
         let mut bytes = [0; 16];
         db.read_exact_at(&mut bytes, at.min(len - 16)).unwrap();
@@ -131,7 +152,17 @@ fn a_newer_format_is_refused_and_an_unknown_one_too() {
     assert_eq!(fs::read_to_string(&format).unwrap(), "nemcon-log 1\n");
     fs::write(&format, "nemcon-log 2\n").unwrap();
     let error = reopen(temp.path()).unwrap_err();
-    assert!(matches!(error, OpenError::NewerFormat { found: 2, known: 1, .. }), "{error}");
+    assert!(
+        matches!(
+            error,
+            OpenError::NewerFormat {
+                found: 2,
+                known: 1,
+                ..
+            }
+        ),
+        "{error}"
+    );
     fs::write(&format, "something else").unwrap();
     let error = reopen(temp.path()).unwrap_err();
     assert!(matches!(error, OpenError::UnknownFormat { .. }), "{error}");
@@ -146,9 +177,15 @@ fn a_missing_or_unreadable_mark_is_refused() {
     write_log(temp.path());
     let mark = temp.path().join("mark");
     fs::write(&mark, "short").unwrap();
-    assert!(matches!(reopen(temp.path()).unwrap_err(), OpenError::NoMark { .. }));
+    assert!(matches!(
+        reopen(temp.path()).unwrap_err(),
+        OpenError::NoMark { .. }
+    ));
     fs::remove_file(&mark).unwrap();
-    assert!(matches!(reopen(temp.path()).unwrap_err(), OpenError::NoMark { .. }));
+    assert!(matches!(
+        reopen(temp.path()).unwrap_err(),
+        OpenError::NoMark { .. }
+    ));
 }
 
 #[test]

@@ -22,7 +22,10 @@ fn a_killed_process_finds_all_that_was_acknowledged() {
             SledLog::open(&dir, Options::default(), &mut sink, deaf()).map(|(_, opened)| opened);
         let opened = opened.unwrap();
         assert!(!opened.clean);
-        assert!(opened.next_lsn > Lsn(acknowledged), "{opened:?} after {acknowledged}");
+        assert!(
+            opened.next_lsn > Lsn(acknowledged),
+            "{opened:?} after {acknowledged}"
+        );
         for (lsn, bytes) in sink.records {
             assert_eq!(bytes, record(lsn.0, record_bytes(lsn.0)));
         }

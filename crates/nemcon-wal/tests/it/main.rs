@@ -1,5 +1,6 @@
 //! The log as its users see it: in memory under random schedules, on sled with
 //! kills and damage, and on a file system that loses power.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 #[cfg(feature = "sled")]
 mod damage;

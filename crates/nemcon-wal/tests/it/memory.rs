@@ -8,8 +8,11 @@ use nemcon_wal::{Limits, Log, LogError, LogEvent, OpenError, Recovery};
 
 use crate::support::{Sink, deaf, events, records, value};
 
-const SMALL: Limits =
-    Limits { page_bytes_max: 200, unflushed_bytes_max: 400, removed_pages_max: 2 };
+const SMALL: Limits = Limits {
+    page_bytes_max: 200,
+    unflushed_bytes_max: 400,
+    removed_pages_max: 2,
+};
 
 fn open(image: Image) -> (MemLog, Sink) {
     let mut sink = Sink::default();
@@ -19,7 +22,9 @@ fn open(image: Image) -> (MemLog, Sink) {
 }
 
 fn refused(image: Image) -> OpenError {
-    MemLog::open_with(image, SMALL, &mut Sink::default(), deaf()).err().expect("refused")
+    MemLog::open_with(image, SMALL, &mut Sink::default(), deaf())
+        .err()
+        .expect("refused")
 }
 
 /// A log of 20 records in several pages, stopped cleanly.
@@ -27,7 +32,13 @@ fn image_of_20() -> Image {
     let (mut log, _) = open(Image::default());
     log.append(records(1, 20, 40));
     log.flush();
-    log.stop().unwrap()
+    stop(log)
+}
+
+fn stop(log: MemLog) -> Image {
+    let (image, stopped) = log.stop();
+    stopped.unwrap();
+    image
 }
 
 #[test]
@@ -57,7 +68,10 @@ fn several_flushes_of_one_batch_share_one_sync_and_one_answer() {
     assert!(
         matches!(
             events[..],
-            [LogEvent::Flushed { records: 3, .. }, LogEvent::Durable(Lsn(3))]
+            [
+                LogEvent::Flushed { records: 3, .. },
+                LogEvent::Durable(Lsn(3))
+            ]
         ),
         "{events:?}"
     );
@@ -71,7 +85,7 @@ fn many_records_without_a_flush_reach_the_store_but_are_not_durable() {
     assert!(log.unsynced() > 0);
     assert_eq!(log.durable(), Lsn(0));
     let unsynced = log.unsynced();
-    let (_, sink) = open(log.crash(Crash::process(unsynced)));
+    let (_, sink) = open(log.crash(Crash::process(unsynced, 0)));
     assert!(!sink.records.is_empty(), "unasked is not unwelcome");
 }
 
@@ -83,7 +97,11 @@ fn a_value_is_written_back_only_after_its_record_is_durable() {
     log.write_back(vec![value("alice", b"100", 1)]);
     log.step();
     assert_eq!(log.durable(), Lsn(1), "the log went first");
-    assert_eq!(log.unsynced(), 1, "the value itself waits for the next sync");
+    assert_eq!(
+        log.unsynced(),
+        1,
+        "the value itself waits for the next sync"
+    );
     log.write_back(vec![value("alice", b"90", 2)]);
     log.step();
     let last = events.try_iter().last();
@@ -104,8 +122,7 @@ fn a_checkpoint_drops_what_came_before_it() {
     let mut image = image_of_20();
     let pages_before = image.page_numbers().count() as u64;
     let (notify, events) = events();
-    let (mut log, _) =
-        MemLog::open_with(image, SMALL, &mut Sink::default(), notify).unwrap();
+    let (mut log, _) = MemLog::open_with(image, SMALL, &mut Sink::default(), notify).unwrap();
     log.begin_checkpoint();
     log.append(records(21, 1, 10));
     log.write_back(vec![value("alice", b"100", 20)]);
@@ -118,10 +135,36 @@ fn a_checkpoint_drops_what_came_before_it() {
         matches!(closed, Some(LogEvent::CheckpointClosed { removed_pages, .. }) if removed_pages == pages_before),
         "{closed:?}"
     );
-    image = log.stop().unwrap();
+    image = stop(log);
     let (_, sink) = open(image);
     assert_eq!(sink.records, records(21, 1, 10));
     assert_eq!(sink.values[&b"alice"[..]], (Lsn(20), b"100".to_vec()));
+}
+
+#[test]
+fn flushes_are_answered_while_old_pages_are_removed() {
+    let (notify, events) = events();
+    let (mut log, _) =
+        MemLog::open_with(image_of_20(), SMALL, &mut Sink::default(), notify).unwrap();
+    log.begin_checkpoint();
+    log.close_checkpoint();
+    log.step();
+    log.append(records(21, 1, 10));
+    log.flush();
+    log.step();
+    let so_far: Vec<_> = events.try_iter().collect();
+    assert!(
+        matches!(so_far.last(), Some(LogEvent::Durable(Lsn(21)))),
+        "{so_far:?}"
+    );
+    assert!(log.has_work(), "the removal goes on");
+    while log.has_work() {
+        log.step();
+    }
+    assert!(matches!(
+        events.try_iter().last(),
+        Some(LogEvent::CheckpointClosed { .. })
+    ));
 }
 
 #[test]
@@ -143,7 +186,7 @@ fn an_empty_checkpoint_leaves_one_page_and_the_next_lsn() {
     while log.has_work() {
         log.step();
     }
-    let image = log.stop().unwrap();
+    let image = stop(log);
     assert_eq!(image.page_numbers().count(), 1);
     let (_, opened) = MemLog::open(image, &mut Sink::default(), deaf()).unwrap();
     assert_eq!((opened.next_lsn, opened.clean), (Lsn(21), true));
@@ -160,8 +203,11 @@ fn a_failed_flush_ends_the_log() {
     log.flush();
     log.step();
     let events: Vec<_> = events.try_iter().collect();
-    assert!(matches!(events[..], [LogEvent::Failed(LogError::Write { .. })]), "{events:?}");
-    assert!(log.stop().is_err());
+    assert!(
+        matches!(events[..], [LogEvent::Failed(LogError::Write { .. })]),
+        "{events:?}"
+    );
+    assert!(log.stop().1.is_err());
 }
 
 #[test]
@@ -173,7 +219,13 @@ fn misuse_ends_the_log() {
         log.failed().cloned().expect("failed")
     };
     let gap = misuse(|log| log.append(records(2, 1, 1)));
-    assert!(matches!(gap, LogError::OutOfOrder { expected: Lsn(1), found: Lsn(2) }));
+    assert!(matches!(
+        gap,
+        LogError::OutOfOrder {
+            expected: Lsn(1),
+            found: Lsn(2)
+        }
+    ));
     let unbegun = misuse(MemLog::close_checkpoint);
     assert!(matches!(unbegun, LogError::NoCheckpoint));
     let long = misuse(|log| {
@@ -189,7 +241,10 @@ fn a_boxed_log_is_a_log() {
     let mut boxed: Box<dyn Log> = Box::new(log);
     boxed.append(records(1, 2, 10));
     Box::new(boxed).close().unwrap();
-    assert!(matches!(events.try_iter().last(), Some(LogEvent::Durable(Lsn(2)))));
+    assert!(matches!(
+        events.try_iter().last(),
+        Some(LogEvent::Durable(Lsn(2)))
+    ));
 }
 
 #[test]
@@ -199,7 +254,13 @@ fn a_lost_end_is_refused() {
     image.remove_page(last);
     let error = refused(image);
     assert!(
-        matches!(error, OpenError::LostTail { expected: Lsn(20), .. }),
+        matches!(
+            error,
+            OpenError::LostTail {
+                expected: Lsn(20),
+                ..
+            }
+        ),
         "{error}"
     );
     assert!(error.to_string().contains("docs/log.md"), "{error}");
@@ -212,20 +273,40 @@ fn a_value_newer_than_the_log_betrays_a_lost_end_too() {
     log.write_back(vec![value("alice", b"100", 9)]);
     log.flush();
     log.step();
-    let mut image = log.crash(Crash::power_cut(0));
+    let mut image = log.crash(Crash::power_cut(0, 0));
     let last = image.page_numbers().last().unwrap();
     image.remove_page(last);
-    assert!(matches!(refused(image), OpenError::LostTail { expected: Lsn(9), .. }));
+    assert!(matches!(
+        refused(image),
+        OpenError::LostTail {
+            expected: Lsn(9),
+            ..
+        }
+    ));
 }
 
 #[test]
 fn a_hole_is_refused() {
     let mut image = image_of_20();
     image.remove_page(2);
-    assert!(matches!(refused(image), OpenError::MissingPage { expected: 2, found: 3, .. }));
+    assert!(matches!(
+        refused(image),
+        OpenError::MissingPage {
+            expected: 2,
+            found: 3,
+            ..
+        }
+    ));
     let mut image = image_of_20();
     image.remove_page(1);
-    assert!(matches!(refused(image), OpenError::MissingPage { expected: 1, found: 2, .. }));
+    assert!(matches!(
+        refused(image),
+        OpenError::MissingPage {
+            expected: 1,
+            found: 2,
+            ..
+        }
+    ));
 }
 
 #[test]
@@ -241,10 +322,13 @@ fn a_damaged_page_or_value_or_mark_is_refused() {
     let (mut log, _) = open(Image::default());
     log.append(records(1, 1, 10));
     log.write_back(vec![value("alice", b"100", 1)]);
-    let mut image = log.stop().unwrap();
+    let mut image = stop(log);
     image.value_mut(b"alice").unwrap().push(0);
     let error = refused(image);
-    assert!(matches!(&error, OpenError::BadValue { key, .. } if key == "alice"), "{error}");
+    assert!(
+        matches!(&error, OpenError::BadValue { key, .. } if key == "alice"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -255,11 +339,16 @@ fn what_the_machine_cannot_take_is_refused_with_its_place() {
             Ok(())
         }
         fn record(&mut self, lsn: Lsn, _: &[u8]) -> Result<(), CorruptLog> {
-            if lsn < Lsn(7) { Ok(()) } else { Err(CorruptLog::Version { found: 9 }) }
+            if lsn < Lsn(7) {
+                Ok(())
+            } else {
+                Err(CorruptLog::Version { found: 9 })
+            }
         }
     }
-    let error =
-        MemLog::open_with(image_of_20(), SMALL, &mut Picky, deaf()).err().expect("refused");
+    let error = MemLog::open_with(image_of_20(), SMALL, &mut Picky, deaf())
+        .err()
+        .expect("refused");
     assert!(
         matches!(error, OpenError::RefusedRecord { lsn: Lsn(7), page, .. } if page > 1),
         "{error}"
@@ -268,12 +357,10 @@ fn what_the_machine_cannot_take_is_refused_with_its_place() {
 
 #[test]
 fn a_clean_stop_is_remembered_until_the_next_start() {
-    let open_once = |image: Image| {
-        MemLog::open(image, &mut Sink::default(), deaf()).map(|(log, opened)| (log, opened))
-    };
+    let open_once = |image: Image| MemLog::open(image, &mut Sink::default(), deaf());
     let (log, opened) = open_once(Image::default()).unwrap();
     assert!(opened.fresh && !opened.clean);
-    let (log, opened) = open_once(log.stop().unwrap()).unwrap();
+    let (log, opened) = open_once(stop(log)).unwrap();
     assert!(opened.clean);
     let (_, opened) = open_once(log.crash(Crash::default())).unwrap();
     assert!(!opened.clean);

@@ -36,7 +36,10 @@ fn records_and_values_come_back_after_a_clean_stop() {
 
     let (log, opened, sink, _) = open(&dir);
     assert!(opened.clean && !opened.fresh);
-    assert_eq!((opened.next_lsn, opened.records, opened.values), (Lsn(1001), 1000, 2));
+    assert_eq!(
+        (opened.next_lsn, opened.records, opened.values),
+        (Lsn(1001), 1000, 2)
+    );
     assert_eq!(sink.records, records(1, 1000, 100));
     assert_eq!(sink.values[&b"alice"[..]], (Lsn(1000), b"100".to_vec()));
     drop(log);
@@ -80,7 +83,11 @@ fn a_checkpoint_removes_what_it_replaces() {
     wait_durable(&events, Lsn(20_000));
     log.begin_checkpoint();
     log.append(records(20_001, 10, 100));
-    log.write_back((0..500).map(|n| value(&format!("key {n}"), &[7; 50], 20_000)).collect());
+    log.write_back(
+        (0..500)
+            .map(|n| value(&format!("key {n}"), &[7; 50], 20_000))
+            .collect(),
+    );
     log.close_checkpoint();
     let removed = loop {
         match events.recv_timeout(PATIENCE).unwrap() {
@@ -101,7 +108,7 @@ fn a_checkpoint_removes_what_it_replaces() {
 }
 
 #[test]
-fn flushes_are_answered_while_old_pages_are_removed() {
+fn a_removal_that_was_cut_short_is_harmless() {
     let temp = tempfile::tempdir().unwrap();
     let (mut log, _, _, events) = open(temp.path());
     log.append(records(1, 20_000, 100));
@@ -110,15 +117,15 @@ fn flushes_are_answered_while_old_pages_are_removed() {
     log.append(records(20_001, 1, 100));
     log.flush();
     wait_durable(&events, Lsn(20_001));
-    log.append(records(20_002, 1, 100));
-    log.flush();
-    wait_durable(&events, Lsn(20_002));
-    let rest: Vec<_> = events.try_iter().collect();
-    assert!(rest.is_empty(), "the removal was not over: {rest:?}");
+    // Most likely while pages are being removed.
     drop(log);
-    let (_, opened, sink, _) = open(temp.path());
-    assert!(opened.pages > 10, "half-done removal: {opened:?}");
-    assert_eq!(sink.records.len(), 2);
+    let (mut log, opened, sink, events) = open(temp.path());
+    assert_eq!(sink.records, records(20_001, 1, 100), "{opened:?}");
+    log.begin_checkpoint();
+    log.close_checkpoint();
+    log.flush();
+    wait_durable(&events, Lsn(20_001));
+    log.close().unwrap();
 }
 
 #[test]
@@ -150,8 +157,10 @@ fn large_records_and_values_come_back() {
     assert!(large_values(temp.path()) > 0);
 
     let (_, _, sink, _) = open(temp.path());
-    let expected: Vec<_> =
-        (1..).zip(sizes).map(|(lsn, len)| (Lsn(lsn), record(lsn, len))).collect();
+    let expected: Vec<_> = (1..)
+        .zip(sizes)
+        .map(|(lsn, len)| (Lsn(lsn), record(lsn, len)))
+        .collect();
     assert!(sink.records == expected);
     assert_eq!(sink.values[&b"large"[..]].1.len(), 300_000);
 }
@@ -159,10 +168,12 @@ fn large_records_and_values_come_back() {
 #[test]
 fn a_full_queue_makes_the_caller_wait_and_loses_nothing() {
     let temp = tempfile::tempdir().unwrap();
-    let options = Options { queue_bytes_max: 2_000, ..Options::default() };
+    let options = Options {
+        queue_bytes_max: 2_000,
+        ..Options::default()
+    };
     let (notify, events) = events();
-    let (mut log, _) =
-        SledLog::open(temp.path(), options, &mut Sink::default(), notify).unwrap();
+    let (mut log, _) = SledLog::open(temp.path(), options, &mut Sink::default(), notify).unwrap();
     for lsn in 1..=2_000 {
         log.append(records(lsn, 1, 100));
     }
@@ -174,7 +185,12 @@ fn a_full_queue_makes_the_caller_wait_and_loses_nothing() {
 fn two_logs_cannot_share_a_directory() {
     let temp = tempfile::tempdir().unwrap();
     let (log, ..) = open(temp.path());
-    let again = SledLog::open(temp.path(), Options::default(), &mut Sink::default(), deaf());
+    let again = SledLog::open(
+        temp.path(),
+        Options::default(),
+        &mut Sink::default(),
+        deaf(),
+    );
     let error = again.err().expect("refused");
     assert!(matches!(error, OpenError::InUse { .. }), "{error}");
     drop(log);
@@ -189,7 +205,10 @@ fn a_failed_log_says_so_once_and_ignores_the_rest() {
     log.write_back(vec![value("alice", b"1", 2)]);
     let failed = events.recv_timeout(PATIENCE).unwrap();
     assert!(
-        matches!(failed, LogEvent::Failed(LogError::WriteBackAhead { lsn: Lsn(2), .. })),
+        matches!(
+            failed,
+            LogEvent::Failed(LogError::WriteBackAhead { lsn: Lsn(2), .. })
+        ),
         "{failed:?}"
     );
     log.append(records(2, 1, 10));

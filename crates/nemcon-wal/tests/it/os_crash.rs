@@ -19,7 +19,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use nemcon_core::id::Lsn;
 use nemcon_wal::{Durability, Options, SledLog};
 
 use crate::support::{Sink, deaf, record};
@@ -37,7 +36,10 @@ impl Mounted {
         fs::create_dir_all(at).map_err(|error| error.to_string())?;
         let mounted = Self { at: at.to_owned() };
         // A journal commit of its own every 5 s would hide a missing sync.
-        run("mount", &["-t", "ext4", "-o", "loop,commit=300", path(image), path(at)])?;
+        run(
+            "mount",
+            &["-t", "ext4", "-o", "loop,commit=300", path(image), path(at)],
+        )?;
         Ok(mounted)
     }
 }
@@ -61,7 +63,10 @@ fn run(program: &str, arguments: &[&str]) -> Result<(), String> {
     if output.status.success() {
         return Ok(());
     }
-    Err(format!("{program}: {}", String::from_utf8_lossy(&output.stderr).trim()))
+    Err(format!(
+        "{program}: {}",
+        String::from_utf8_lossy(&output.stderr).trim()
+    ))
 }
 
 /// Makes an image with an empty file system.
@@ -90,10 +95,10 @@ fn lose_power(round: u64, template: &Path, durability: Durability) -> Result<(),
     let temp = tempfile::tempdir().unwrap();
     let (image, copy) = (temp.path().join("image"), temp.path().join("copy"));
     fs::copy(template, &image).unwrap();
-    let notes = temp.path().join("notes");
     let acknowledged = {
-        let mounted = Mounted::new(&image, &temp.path().join("live")).unwrap();
-        let mut writer = Writer::start(&mounted.at.join("log"), &notes, durability);
+        let live = Mounted::new(&image, &temp.path().join("live")).unwrap();
+        let mut writer =
+            Writer::start(&live.at.join("log"), &temp.path().join("notes"), durability);
         writer.wait_acknowledged(150 + round * 61);
         writer.freeze();
         copy_at_once(&image, &copy);
@@ -101,19 +106,30 @@ fn lose_power(round: u64, template: &Path, durability: Durability) -> Result<(),
         writer.kill();
         acknowledged
     };
-    let mounted = Mounted::new(&copy, &temp.path().join("after")).unwrap();
+    let left = open_copy(&copy, &temp.path().join("after"))?;
+    if left < acknowledged {
+        return Err(format!(
+            "{left} of {acknowledged} acknowledged records are left"
+        ));
+    }
+    Ok(())
+}
+
+/// Opens the log in a copied image; returns its last LSN.
+fn open_copy(copy: &Path, at: &Path) -> Result<u64, String> {
+    let mounted = Mounted::new(copy, at).unwrap();
     let mut sink = Sink::default();
-    let opened =
-        SledLog::open(&mounted.at.join("log"), Options::default(), &mut sink, deaf());
+    let opened = SledLog::open(
+        &mounted.at.join("log"),
+        Options::default(),
+        &mut sink,
+        deaf(),
+    );
     let (_log, opened) = opened.map_err(|error| format!("refused: {error}"))?;
     for (lsn, bytes) in sink.records {
         assert_eq!(bytes, record(lsn.0, record_bytes(lsn.0)), "record {lsn}");
     }
-    if opened.next_lsn <= Lsn(acknowledged) {
-        let last = opened.next_lsn.0 - 1;
-        return Err(format!("{last} of {acknowledged} acknowledged records are left"));
-    }
-    Ok(())
+    Ok(opened.next_lsn.0 - 1)
 }
 
 /// Why this machine cannot run the test, if so.
@@ -122,17 +138,29 @@ fn obstacle(template: &Path, at: &Path) -> Result<(), String> {
     Mounted::new(template, at).map(drop)
 }
 
+/// An image to copy for each try; none, with a loud reason, where this machine
+/// cannot mount one.
+fn template(temp: &Path) -> Option<PathBuf> {
+    let template = temp.join("template");
+    match obstacle(&template, &temp.join("try")) {
+        Ok(()) => Some(template),
+        Err(why) => {
+            eprintln!("SKIPPED, no power was cut: {why} (needs root and loop mounts)");
+            None
+        }
+    }
+}
+
 fn crash_often(durability: Durability) -> Option<Vec<String>> {
     let temp = tempfile::tempdir().unwrap();
-    let template = temp.path().join("template");
-    if let Err(why) = obstacle(&template, &temp.path().join("try")) {
-        eprintln!("SKIPPED, no crash of the operating system was tried: {why} (needs root and loop mounts)");
-        return None;
-    }
+    let template = template(temp.path())?;
     let lost: Vec<_> = (0..ROUNDS)
         .filter_map(|round| lose_power(round, &template, durability).err())
         .collect();
-    eprintln!("{durability:?}: {} of {ROUNDS} power cuts lost something: {lost:#?}", lost.len());
+    eprintln!(
+        "{durability:?}: {} of {ROUNDS} power cuts lost something: {lost:#?}",
+        lost.len()
+    );
     Some(lost)
 }
 
@@ -147,5 +175,32 @@ fn a_power_cut_leaves_all_that_was_acknowledged() {
 fn without_the_sync_a_power_cut_loses_acknowledged_records() {
     if let Some(lost) = crash_often(Durability::FlushOnly) {
         assert!(!lost.is_empty(), "a loss would go unnoticed");
+    }
+}
+
+/// A killed process leaves records with the operating system that nobody has
+/// synced. Once a start has read them, the node acts on them.
+#[test]
+fn a_power_cut_leaves_all_that_a_start_has_read() {
+    let temp = tempfile::tempdir().unwrap();
+    let Some(image) = template(temp.path()) else {
+        return;
+    };
+    let live = Mounted::new(&image, &temp.path().join("live")).unwrap();
+    let dir = live.at.join("log");
+    let mut last = 0;
+    for round in 0..5 {
+        let notes = temp.path().join("notes");
+        let mut writer = Writer::start(&dir, &notes, Durability::FlushOnly);
+        writer.wait_acknowledged(last + 100);
+        writer.kill();
+        let (log, opened) =
+            SledLog::open(&dir, Options::default(), &mut Sink::default(), deaf()).unwrap();
+        last = opened.next_lsn.0 - 1;
+        let copy = temp.path().join("copy");
+        copy_at_once(&image, &copy);
+        let left = open_copy(&copy, &temp.path().join("after")).unwrap();
+        assert_eq!(left, last, "round {round}");
+        drop(log);
     }
 }

@@ -22,14 +22,27 @@ const KEYS: u8 = 8;
 #[derive(Clone, Debug)]
 enum Act {
     /// Sets a key to so many bytes; none removes it.
-    Set { key: u8, len: usize },
+    Set {
+        key: u8,
+        len: usize,
+    },
     Flush,
     WriteBack,
-    Checkpoint { close: bool },
-    Step { calls: usize },
+    Checkpoint {
+        close: bool,
+    },
+    Step {
+        calls: usize,
+    },
     SyncMark,
-    FailFlush,
-    Crash { kept: prop::sample::Index, mark_kept: bool },
+    FailFlush {
+        after: usize,
+    },
+    Crash {
+        pages: prop::sample::Index,
+        values: prop::sample::Index,
+        mark_kept: bool,
+    },
     Stop,
 }
 
@@ -42,9 +55,9 @@ fn act() -> impl Strategy<Value = Act> {
         2 => any::<bool>().prop_map(|close| Act::Checkpoint { close }),
         8 => (1usize..12).prop_map(|calls| Act::Step { calls }),
         1 => Just(Act::SyncMark),
-        1 => Just(Act::FailFlush),
-        3 => (any::<prop::sample::Index>(), any::<bool>())
-            .prop_map(|(kept, mark_kept)| Act::Crash { kept, mark_kept }),
+        2 => (0usize..4).prop_map(|after| Act::FailFlush { after }),
+        3 => (any::<prop::sample::Index>(), any::<prop::sample::Index>(), any::<bool>())
+            .prop_map(|(pages, values, mark_kept)| Act::Crash { pages, values, mark_kept }),
         1 => Just(Act::Stop),
     ]
 }
@@ -74,8 +87,11 @@ struct Node {
 
 impl Node {
     fn open(image: Image, history: Vec<Vec<u8>>, durable: Lsn) -> Self {
-        let limits =
-            Limits { page_bytes_max: 300, unflushed_bytes_max: 500, removed_pages_max: 2 };
+        let limits = Limits {
+            page_bytes_max: 300,
+            unflushed_bytes_max: 500,
+            removed_pages_max: 2,
+        };
         let (notify, events) = events();
         let mut sink = Sink::default();
         let (log, opened) = MemLog::open_with(image, limits, &mut sink, notify)
@@ -94,8 +110,15 @@ impl Node {
     }
 
     fn recover(&mut self, sink: Sink, next_lsn: Lsn) {
-        assert!(next_lsn > self.durable, "{next_lsn} lost what was durable: {}", self.durable);
-        assert!(next_lsn.0 as usize <= self.history.len() + 1, "records out of nowhere");
+        assert!(
+            next_lsn > self.durable,
+            "{next_lsn} lost what was durable: {}",
+            self.durable
+        );
+        assert!(
+            next_lsn.0 as usize <= self.history.len() + 1,
+            "records out of nowhere"
+        );
         self.history.truncate(next_lsn.0 as usize - 1);
         for (key, (lsn, value)) in sink.values {
             self.state.insert(key[0], value);
@@ -103,14 +126,20 @@ impl Node {
         }
         for (lsn, record) in sink.records {
             assert_eq!(record, self.history[lsn.0 as usize - 1]);
-            if self.changed.get(&record[0]).is_none_or(|changed| *changed < lsn) {
+            if self
+                .changed
+                .get(&record[0])
+                .is_none_or(|changed| *changed < lsn)
+            {
                 apply(&mut self.state, &record);
                 self.changed.insert(record[0], lsn);
                 self.dirty.insert(record[0]);
             }
         }
         let mut expected = State::new();
-        self.history.iter().for_each(|record| apply(&mut expected, record));
+        self.history
+            .iter()
+            .for_each(|record| apply(&mut expected, record));
         assert_eq!(self.state, expected, "not the state of any prefix");
     }
 
@@ -130,14 +159,21 @@ impl Node {
             value: self.state.get(key).cloned(),
             lsn: self.changed[key],
         };
-        let values = dirty.iter().filter(|key| **key < DATA_KEYS).map(stored).collect();
+        let values = dirty
+            .iter()
+            .filter(|key| **key < DATA_KEYS)
+            .map(stored)
+            .collect();
         self.log.write_back(values);
     }
 
     fn checkpoint(&mut self, close: bool) {
         self.log.begin_checkpoint();
-        let live: Vec<_> =
-            self.state.range(DATA_KEYS..).map(|(k, v)| [&[*k], &v[..]].concat()).collect();
+        let live: Vec<_> = self
+            .state
+            .range(DATA_KEYS..)
+            .map(|(k, v)| [&[*k], &v[..]].concat())
+            .collect();
         live.into_iter().for_each(|record| self.append(record));
         self.write_back();
         if close {
@@ -157,12 +193,12 @@ impl Node {
     fn restart(mut self, how: impl FnOnce(MemLog) -> Image) -> Self {
         self.listen();
         let image = how(self.log);
-        // What the crash itself made known: a clean stop flushes.
-        for event in self.events.try_iter() {
-            if let LogEvent::Durable(lsn) = event {
-                self.durable = lsn;
-            }
-        }
+        let durable = self.events.try_iter().filter_map(|event| match event {
+            LogEvent::Durable(lsn) => Some(lsn),
+            _ => None,
+        });
+        // A clean stop flushes and says so on its way out.
+        self.durable = durable.last().unwrap_or(self.durable);
         Self::open(image, self.history, self.durable)
     }
 
@@ -177,18 +213,22 @@ impl Node {
             Act::Checkpoint { close } => self.checkpoint(close),
             Act::Step { calls } => self.log.step_first(calls),
             Act::SyncMark => self.log.sync_mark(),
-            Act::FailFlush => self.log.fail_next_flush(),
-            Act::Crash { kept, mark_kept } => {
-                let writes_kept = kept.index(self.log.unsynced() + 1);
-                return self.restart(|log| log.crash(Crash { writes_kept, mark_kept }));
+            Act::FailFlush { after } => self.log.fail_flush_after(after),
+            Act::Crash {
+                pages,
+                values,
+                mark_kept,
+            } => {
+                let kept = |index: prop::sample::Index| index.index(self.log.unsynced() + 1);
+                let (pages_kept, values_kept) = (kept(pages), kept(values));
+                let crash = Crash {
+                    pages_kept,
+                    values_kept,
+                    mark_kept,
+                };
+                return self.restart(|log| log.crash(crash));
             }
-            Act::Stop if self.log.failed().is_none() => {
-                self.log.step();
-                if self.log.failed().is_none() {
-                    return self.restart(|log| log.stop().expect("a clean stop"));
-                }
-            }
-            Act::Stop => {}
+            Act::Stop => return self.restart(|log| log.stop().0),
         }
         self.listen();
         self

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, channel};
+#[cfg(feature = "sled")]
 use std::time::Duration;
 
 use nemcon_core::codec::CorruptLog;
@@ -10,6 +11,7 @@ use nemcon_core::machine::Stored;
 use nemcon_wal::{LogEvent, Notify, Recovery};
 
 /// Longer than any wait that ends well.
+#[cfg(feature = "sled")]
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Keeps what a log hands over at open.
@@ -23,7 +25,11 @@ impl Recovery for Sink {
     fn stored(&mut self, stored: Stored) -> Result<(), CorruptLog> {
         assert!(self.records.is_empty(), "values come before records");
         let value = stored.value.expect("never a removal");
-        assert!(self.values.insert(stored.key, (stored.lsn, value)).is_none());
+        assert!(
+            self.values
+                .insert(stored.key, (stored.lsn, value))
+                .is_none()
+        );
         Ok(())
     }
 
@@ -49,6 +55,7 @@ pub(crate) fn deaf() -> Notify {
 }
 
 /// Waits until the log says that `lsn` is durable.
+#[cfg(feature = "sled")]
 #[track_caller]
 pub(crate) fn wait_durable(events: &Receiver<LogEvent>, lsn: Lsn) {
     loop {
@@ -62,15 +69,25 @@ pub(crate) fn wait_durable(events: &Receiver<LogEvent>, lsn: Lsn) {
 
 /// A record of `len` bytes that can be told from all others.
 pub(crate) fn record(lsn: u64, len: usize) -> Vec<u8> {
-    lsn.to_be_bytes().into_iter().cycle().take(len.max(8)).collect()
+    lsn.to_be_bytes()
+        .into_iter()
+        .cycle()
+        .take(len.max(8))
+        .collect()
 }
 
 /// `count` such records from `first` on.
 pub(crate) fn records(first: u64, count: u64, len: usize) -> Vec<(Lsn, Vec<u8>)> {
-    (first..first + count).map(|lsn| (Lsn(lsn), record(lsn, len))).collect()
+    (first..first + count)
+        .map(|lsn| (Lsn(lsn), record(lsn, len)))
+        .collect()
 }
 
 /// A value to write back.
 pub(crate) fn value(key: &str, value: &[u8], lsn: u64) -> Stored {
-    Stored { key: key.into(), value: Some(value.to_vec()), lsn: Lsn(lsn) }
+    Stored {
+        key: key.into(),
+        value: Some(value.to_vec()),
+        lsn: Lsn(lsn),
+    }
 }

@@ -1,6 +1,7 @@
 //! A process that writes to a log until it is killed, and notes what was
 //! acknowledged to it. It is this test binary, started again.
 
+use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -29,7 +30,9 @@ pub(crate) fn record_bytes(lsn: u64) -> usize {
 /// Not a test of its own: what the started process runs.
 #[test]
 fn writer_process() {
-    let Some(dir) = std::env::var_os(DIR) else { return };
+    let Some(dir) = std::env::var_os(DIR) else {
+        return;
+    };
     let notes = std::env::var_os(NOTES).expect("a file for the notes");
     let notes = fs::OpenOptions::new().append(true).open(notes).unwrap();
     let durability = match std::env::var_os(FLUSH_ONLY) {
@@ -50,13 +53,16 @@ fn write_until_killed(dir: &Path, mut notes: File, durability: Durability) {
         }
         events.send(event).unwrap();
     });
-    let options = Options { durability, ..Options::default() };
+    let options = Options {
+        durability,
+        ..Options::default()
+    };
     let (mut log, opened) = SledLog::open(dir, options, &mut Sink::default(), notify).unwrap();
-    let mut next = opened.next_lsn.0;
+    let (mut next, mut durable) = (opened.next_lsn.0, 0);
+    let mut in_flight = VecDeque::new();
     for batch in 0.. {
         let count = [1, 1, 2, 5, 30][batch % 5];
-        let records =
-            (next..next + count).map(|lsn| (Lsn(lsn), record(lsn, record_bytes(lsn))));
+        let records = (next..next + count).map(|lsn| (Lsn(lsn), record(lsn, record_bytes(lsn))));
         log.append(records.collect());
         next += count;
         if batch % 40 == 39 {
@@ -66,11 +72,17 @@ fn write_until_killed(dir: &Path, mut notes: File, durability: Durability) {
             log.close_checkpoint();
         }
         log.flush();
-        while batch > 3 {
+        in_flight.push_back(next - 1);
+        let awaited = if in_flight.len() > 3 {
+            in_flight.pop_front()
+        } else {
+            None
+        };
+        while awaited.is_some_and(|lsn| durable < lsn) {
             match received.recv_timeout(PATIENCE).unwrap() {
-                LogEvent::Durable(_) => break,
+                LogEvent::Durable(lsn) => durable = lsn.0,
                 LogEvent::Failed(error) => panic!("{error}"),
-                _ => {}
+                LogEvent::Flushed { .. } | LogEvent::CheckpointClosed { .. } => {}
             }
         }
     }
@@ -96,7 +108,10 @@ impl Writer {
         if durability == Durability::FlushOnly {
             command.env(FLUSH_ONLY, "1");
         }
-        Self { child: command.spawn().unwrap(), notes: notes.to_owned() }
+        Self {
+            child: command.spawn().unwrap(),
+            notes: notes.to_owned(),
+        }
     }
 
     /// Waits until so much has been acknowledged.
@@ -104,7 +119,10 @@ impl Writer {
         let deadline = Instant::now() + PATIENCE;
         while self.acknowledged() < lsn {
             assert!(Instant::now() < deadline, "too slow");
-            assert!(self.child.try_wait().unwrap().is_none(), "the writer has ended");
+            assert!(
+                self.child.try_wait().unwrap().is_none(),
+                "the writer has ended"
+            );
             std::thread::sleep(Duration::from_millis(1));
         }
     }
@@ -112,14 +130,21 @@ impl Writer {
     /// The last record that was acknowledged.
     pub(crate) fn acknowledged(&self) -> u64 {
         let notes = fs::read_to_string(&self.notes).unwrap();
-        notes.lines().map(|line| line.parse().unwrap()).max().unwrap_or(0)
+        notes
+            .lines()
+            .map(|line| line.parse().unwrap())
+            .max()
+            .unwrap_or(0)
     }
 
     /// Stops it where it stands, as a crash of the whole machine would. Returns
     /// once none of its threads runs any more.
     pub(crate) fn freeze(&self) {
         let pid = self.child.id();
-        let status = Command::new("kill").args(["-STOP", &pid.to_string()]).status().unwrap();
+        let status = Command::new("kill")
+            .args(["-STOP", &pid.to_string()])
+            .status()
+            .unwrap();
         assert!(status.success());
         let deadline = Instant::now() + PATIENCE;
         while !all_stopped(pid) {
@@ -146,6 +171,7 @@ fn all_stopped(pid: u32) -> bool {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
     tasks.flatten().all(|task| {
         let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
-        stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
+        stat.rsplit_once(") ")
+            .is_some_and(|(_, rest)| rest.starts_with('T'))
     })
 }

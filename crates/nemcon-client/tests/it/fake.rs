@@ -1,0 +1,250 @@
+//! A coordinator that follows a script, behind a line that can be cut.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use nemcon_client::{Ending, Report, Settings};
+use nemcon_core::coordinator::record::Cause;
+use nemcon_core::id::{CoordinatorId, ParticipantName, TransactionId};
+use nemcon_core::message::Payload;
+use nemcon_core::reason::{Reason, Refusal};
+use nemcon_net::{Refused, server, to_status};
+use nemcon_proto::v1;
+use nemcon_proto::v1::transaction_service_server::{TransactionService, TransactionServiceServer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::broadcast;
+use tokio_stream::wrappers::TcpListenerStream;
+use tokio_stream::{Stream, StreamExt};
+use tonic::{Request, Response, Status, async_trait};
+
+/// What happens to the next `RunTransaction`.
+#[derive(Clone, Debug)]
+pub(crate) enum Step {
+    /// It commits.
+    Commit,
+    /// It aborts.
+    Abort(Refusal),
+    /// It is refused, and the coordinator says who it is.
+    Refuse(Reason),
+    /// It is answered with an outcome that says "unknown".
+    AnswerUnknown,
+    /// It is answered as if another transaction had been asked for.
+    AnswerOther,
+    /// It is taken in, and then the line goes dead.
+    Cut,
+    /// It is taken in, and never answered.
+    Silence,
+}
+
+/// A scripted coordinator.
+pub(crate) struct Fake {
+    pub(crate) url: String,
+    state: Arc<State>,
+}
+
+struct State {
+    identity: CoordinatorId,
+    script: Mutex<VecDeque<Step>>,
+    seen: Mutex<Vec<v1::RunTransactionRequest>>,
+    cut: broadcast::Sender<()>,
+    changes: Mutex<Vec<v1::WatchTransactionsResponse>>,
+}
+
+impl Fake {
+    /// Starts one.
+    pub(crate) async fn start(script: impl IntoIterator<Item = Step>) -> Self {
+        let state = Arc::new(State {
+            identity: "c0".repeat(16).parse().map(CoordinatorId::new).unwrap(),
+            script: Mutex::new(script.into_iter().collect()),
+            seen: Mutex::default(),
+            cut: broadcast::channel(1).0,
+            changes: Mutex::default(),
+        });
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let behind = listener.local_addr().unwrap();
+        let service = TransactionServiceServer::new(Service(state.clone()));
+        let serving = server().add_service(service);
+        tokio::spawn(serving.serve_with_incoming(TcpListenerStream::new(listener)));
+
+        let front = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", front.local_addr().unwrap());
+        let cut = state.cut.clone();
+        tokio::spawn(async move {
+            while let Ok((mut near, _)) = front.accept().await {
+                let mut far = TcpStream::connect(behind).await.unwrap();
+                let mut cut = cut.subscribe();
+                tokio::spawn(async move {
+                    tokio::select! {
+                        _ = cut.recv() => {}
+                        _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
+                    }
+                });
+            }
+        });
+        Self { url, state }
+    }
+
+    /// What a watcher is told.
+    pub(crate) fn changes(self, changes: Vec<v1::WatchTransactionsResponse>) -> Self {
+        *self.state.changes.lock().unwrap() = changes;
+        self
+    }
+
+    pub(crate) fn identity(&self) -> CoordinatorId {
+        self.state.identity
+    }
+
+    /// The requests that were taken in so far.
+    pub(crate) fn seen(&self) -> Vec<v1::RunTransactionRequest> {
+        self.state.seen.lock().unwrap().clone()
+    }
+
+    /// The ids that came, in order.
+    pub(crate) fn ids(&self) -> Vec<TransactionId> {
+        self.seen()
+            .iter()
+            .map(|request| request.transaction_id.parse().unwrap())
+            .collect()
+    }
+
+    /// The coordinators that were named, in order.
+    pub(crate) fn named(&self) -> Vec<String> {
+        self.seen()
+            .into_iter()
+            .map(|request| request.coordinator_id)
+            .collect()
+    }
+
+    /// Steps that have not been taken.
+    pub(crate) fn steps_left(&self) -> usize {
+        self.state.script.lock().unwrap().len()
+    }
+}
+
+/// Settings of somebody in a hurry.
+pub(crate) fn hurried() -> Settings {
+    Settings {
+        give_up_after: Duration::from_secs(20),
+        call_timeout: Duration::from_secs(5),
+        answer_grace: Duration::from_millis(50),
+        pause_first: Duration::from_millis(1),
+        pause_max: Duration::from_millis(5),
+    }
+}
+
+pub(crate) fn name(text: &str) -> ParticipantName {
+    ParticipantName::new(text).unwrap()
+}
+
+/// What a committed transaction answers.
+pub(crate) fn results() -> Vec<Payload> {
+    vec![Payload {
+        type_url: "type.googleapis.com/test.Done".into(),
+        value: vec![1, 2],
+    }]
+}
+
+struct Service(Arc<State>);
+
+impl Service {
+    fn report(&self, id: TransactionId, ending: Ending) -> v1::RunTransactionResponse {
+        (
+            self.0.identity,
+            Report {
+                transaction: id,
+                ending,
+            },
+        )
+            .into()
+    }
+}
+
+fn unused<T>() -> Result<T, Status> {
+    Err(Status::unimplemented("not in this script"))
+}
+
+#[async_trait]
+impl TransactionService for Service {
+    async fn run_transaction(
+        &self,
+        request: Request<v1::RunTransactionRequest>,
+    ) -> Result<Response<v1::RunTransactionResponse>, Status> {
+        let request = request.into_inner();
+        let id: TransactionId = request.transaction_id.parse().unwrap();
+        self.0.seen.lock().unwrap().push(request);
+        let step = self.0.script.lock().unwrap().pop_front();
+        let response = match step.expect("the script is over") {
+            Step::Commit => self.report(id, Ending::Committed(Some(results()))),
+            Step::Abort(refusal) => {
+                let participant = Some(name("bank-a"));
+                self.report(
+                    id,
+                    Ending::Aborted(Cause {
+                        refusal,
+                        participant,
+                    }),
+                )
+            }
+            Step::Refuse(reason) => {
+                let refused = Refused::from(Refusal::new(reason, "as the script says"));
+                return Err(to_status(&refused.by(self.0.identity).about(id)));
+            }
+            Step::AnswerUnknown => v1::RunTransactionResponse {
+                outcome: v1::Outcome::Unknown.into(),
+                ..self.report(id, Ending::Committed(None))
+            },
+            Step::AnswerOther => {
+                let other = nemcon_client::new_transaction_id();
+                self.report(other, Ending::Committed(None))
+            }
+            Step::Cut => {
+                self.0.cut.send(()).unwrap();
+                std::future::pending().await
+            }
+            Step::Silence => std::future::pending().await,
+        };
+        Ok(Response::new(response))
+    }
+
+    async fn abort_transaction(
+        &self,
+        _: Request<v1::AbortTransactionRequest>,
+    ) -> Result<Response<v1::AbortTransactionResponse>, Status> {
+        Ok(Response::new(Ending::Committed(None).into()))
+    }
+
+    async fn get_transaction(
+        &self,
+        request: Request<v1::GetTransactionRequest>,
+    ) -> Result<Response<v1::GetTransactionResponse>, Status> {
+        let id = request.into_inner().transaction_id;
+        let transaction = v1::Transaction {
+            transaction_id: id,
+            state: 77,
+            ..v1::Transaction::default()
+        };
+        Ok(Response::new(v1::GetTransactionResponse {
+            transaction: Some(transaction),
+        }))
+    }
+
+    async fn list_transactions(
+        &self,
+        _: Request<v1::ListTransactionsRequest>,
+    ) -> Result<Response<v1::ListTransactionsResponse>, Status> {
+        unused()
+    }
+
+    type WatchTransactionsStream =
+        Pin<Box<dyn Stream<Item = Result<v1::WatchTransactionsResponse, Status>> + Send>>;
+
+    async fn watch_transactions(
+        &self,
+        _: Request<v1::WatchTransactionsRequest>,
+    ) -> Result<Response<Self::WatchTransactionsStream>, Status> {
+        let changes = self.0.changes.lock().unwrap().clone();
+        Ok(Response::new(Box::pin(tokio_stream::iter(changes).map(Ok))))
+    }
+}

@@ -1,0 +1,146 @@
+//! `AdminService`: participants make themselves known, operators look and mend.
+
+use nemcon_core::coordinator::event::{Event, Reply};
+use nemcon_core::id::{AttemptId, ParticipantName};
+use nemcon_core::reason::{Reason, Refusal};
+use nemcon_net::{Address, to_status, wire_status};
+use nemcon_proto::convert::{Damage, Registration, WireError};
+use nemcon_proto::v1;
+use nemcon_proto::v1::admin_service_server::AdminService;
+use tonic::{Request, Response, Status};
+
+use super::Api;
+
+#[tonic::async_trait]
+impl AdminService for Api {
+    async fn register_participant(
+        &self,
+        request: Request<v1::RegisterParticipantRequest>,
+    ) -> Result<Response<v1::RegisterParticipantResponse>, Status> {
+        let Registration { name, id, address } = request
+            .into_inner()
+            .try_into()
+            .map_err(|error| wire_status(&error))?;
+        // Said now, to who can mend it, rather than when the first call fails.
+        if let Err(error) = address.parse::<Address>() {
+            let refusal = Refusal::new(Reason::INVALID_REQUEST, error.to_string());
+            return Err(to_status(&self.refused(refusal)));
+        }
+        let event = |request| Event::RegisterRequested {
+            request,
+            name,
+            id,
+            address,
+        };
+        match self.ask_plainly(event).await? {
+            Reply::Registered { coordinator, epoch } => {
+                Ok(Response::new((coordinator, epoch).into()))
+            }
+            other => Err(self.misfit(&other)),
+        }
+    }
+
+    async fn remove_participant(
+        &self,
+        request: Request<v1::RemoveParticipantRequest>,
+    ) -> Result<Response<v1::RemoveParticipantResponse>, Status> {
+        let name: ParticipantName = request
+            .into_inner()
+            .try_into()
+            .map_err(|error| wire_status(&error))?;
+        match self
+            .ask_plainly(|request| Event::RemoveRequested { request, name })
+            .await?
+        {
+            Reply::Done => Ok(Response::new(v1::RemoveParticipantResponse {})),
+            other => Err(self.misfit(&other)),
+        }
+    }
+
+    async fn list_participants(
+        &self,
+        _: Request<v1::ListParticipantsRequest>,
+    ) -> Result<Response<v1::ListParticipantsResponse>, Status> {
+        match self
+            .ask_plainly(|request| Event::ParticipantsAsked { request })
+            .await?
+        {
+            Reply::Participants(views) => {
+                let participants = views.into_iter().map(Into::into).collect();
+                Ok(Response::new(v1::ListParticipantsResponse { participants }))
+            }
+            other => Err(self.misfit(&other)),
+        }
+    }
+
+    async fn list_in_doubt(
+        &self,
+        _: Request<v1::ListInDoubtRequest>,
+    ) -> Result<Response<v1::ListInDoubtResponse>, Status> {
+        match self
+            .ask_plainly(|request| Event::InDoubtAsked { request })
+            .await?
+        {
+            Reply::InDoubt(views) => {
+                let transactions = views.into_iter().map(Into::into).collect();
+                Ok(Response::new(v1::ListInDoubtResponse { transactions }))
+            }
+            other => Err(self.misfit(&other)),
+        }
+    }
+
+    async fn list_damage(
+        &self,
+        _: Request<v1::ListDamageRequest>,
+    ) -> Result<Response<v1::ListDamageResponse>, Status> {
+        match self
+            .ask_plainly(|request| Event::DamageAsked { request })
+            .await?
+        {
+            Reply::Damage(damaged) => {
+                let identity = self.identity()?;
+                let wire = |damaged| Damage::from((identity, damaged)).into();
+                let damage = damaged.into_iter().map(wire).collect();
+                Ok(Response::new(v1::ListDamageResponse { damage }))
+            }
+            other => Err(self.misfit(&other)),
+        }
+    }
+
+    async fn acknowledge_damage(
+        &self,
+        request: Request<v1::AcknowledgeDamageRequest>,
+    ) -> Result<Response<v1::AcknowledgeDamageResponse>, Status> {
+        let (attempt, participant): (AttemptId, Option<ParticipantName>) = request
+            .into_inner()
+            .try_into()
+            .map_err(|error| wire_status(&error))?;
+        let missing = || {
+            let allowed = "the name of the participant where the damage is";
+            wire_status(&WireError::missing("participant", allowed))
+        };
+        let participant = participant.ok_or_else(missing)?;
+        let event = |request| Event::DamageAcknowledged {
+            request,
+            attempt,
+            participant,
+        };
+        match self.ask_plainly(event).await? {
+            Reply::Done => Ok(Response::new(v1::AcknowledgeDamageResponse {})),
+            other => Err(self.misfit(&other)),
+        }
+    }
+
+    async fn get_statistics(
+        &self,
+        _: Request<v1::GetStatisticsRequest>,
+    ) -> Result<Response<v1::GetStatisticsResponse>, Status> {
+        match self
+            .ask_plainly(|request| Event::StatisticsAsked { request })
+            .await?
+        {
+            Reply::Statistics(statistics) => Ok(Response::new(statistics.into())),
+            other => Err(self.misfit(&other)),
+        }
+    }
+}

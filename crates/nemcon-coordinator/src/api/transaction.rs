@@ -1,0 +1,125 @@
+//! `TransactionService`: what clients ask for.
+
+use nemcon_core::coordinator::event::{Event, Reply};
+use nemcon_core::id::TransactionId;
+use nemcon_core::reason::Refusal;
+use nemcon_net::{Refused, to_status, wire_status};
+use nemcon_node::chance;
+use nemcon_node::front::NoAnswer;
+use nemcon_proto::convert::{List, Page, Run};
+use nemcon_proto::v1;
+use nemcon_proto::v1::transaction_service_server::TransactionService;
+use tonic::{Request, Response, Status};
+
+use super::Api;
+use crate::hash;
+use crate::watch::Watch;
+
+#[tonic::async_trait]
+impl TransactionService for Api {
+    async fn run_transaction(
+        &self,
+        request: Request<v1::RunTransactionRequest>,
+    ) -> Result<Response<v1::RunTransactionResponse>, Status> {
+        let run: Run = request
+            .into_inner()
+            .try_into()
+            .map_err(|error| wire_status(&error))?;
+        let transaction = run.transaction.unwrap_or_else(chance::fresh_transaction);
+        let begin = run.begin(transaction);
+        let hash = hash::operations(&run.operations);
+        let operations = run.operations;
+        let event = |request| Event::RunRequested {
+            request,
+            begin,
+            hash,
+            operations,
+        };
+        match self.ask(event).await.map_err(about(transaction))? {
+            Reply::Finished(report) => Ok(Response::new((self.identity()?, report).into())),
+            other => Err(self.misfit(&other)),
+        }
+    }
+
+    async fn abort_transaction(
+        &self,
+        request: Request<v1::AbortTransactionRequest>,
+    ) -> Result<Response<v1::AbortTransactionResponse>, Status> {
+        let (transaction, why): (TransactionId, String) = request
+            .into_inner()
+            .try_into()
+            .map_err(|error| wire_status(&error))?;
+        let event = |request| Event::AbortRequested {
+            request,
+            transaction,
+            why,
+        };
+        match self.ask(event).await.map_err(about(transaction))? {
+            Reply::Finished(report) => Ok(Response::new(report.ending.into())),
+            other => Err(self.misfit(&other)),
+        }
+    }
+
+    async fn get_transaction(
+        &self,
+        request: Request<v1::GetTransactionRequest>,
+    ) -> Result<Response<v1::GetTransactionResponse>, Status> {
+        let transaction: TransactionId = request
+            .into_inner()
+            .try_into()
+            .map_err(|error| wire_status(&error))?;
+        let event = |request| Event::TransactionAsked {
+            request,
+            transaction,
+        };
+        match self.ask(event).await.map_err(about(transaction))? {
+            Reply::Transaction(view) => Ok(Response::new(view.into())),
+            other => Err(self.misfit(&other)),
+        }
+    }
+
+    async fn list_transactions(
+        &self,
+        request: Request<v1::ListTransactionsRequest>,
+    ) -> Result<Response<v1::ListTransactionsResponse>, Status> {
+        let list: List = request
+            .into_inner()
+            .try_into()
+            .map_err(|error| wire_status(&error))?;
+        let max = list.max();
+        let List { states, below, .. } = list;
+        let event = |request| Event::TransactionsAsked {
+            request,
+            states,
+            below,
+            max,
+        };
+        match self.ask_plainly(event).await? {
+            Reply::Transactions { views, more } => Ok(Response::new(Page::new(views, more).into())),
+            other => Err(self.misfit(&other)),
+        }
+    }
+
+    type WatchTransactionsStream = Watch;
+
+    async fn watch_transactions(
+        &self,
+        request: Request<v1::WatchTransactionsRequest>,
+    ) -> Result<Response<Watch>, Status> {
+        let only: Option<TransactionId> = request
+            .into_inner()
+            .try_into()
+            .map_err(|error| wire_status(&error))?;
+        let ended = || to_status(&self.refused(Refusal::from(NoAnswer::NotServing)));
+        self.watches
+            .begin(only)
+            .map(Response::new)
+            .ok_or_else(ended)
+    }
+}
+
+/// The status of a refusal, which says what it is about: so a client that gave
+/// no id learns the one it was given.
+fn about(transaction: TransactionId) -> impl FnOnce(Refused) -> Status {
+    move |refused| to_status(&refused.about(transaction))
+}

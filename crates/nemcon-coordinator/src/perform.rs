@@ -1,0 +1,313 @@
+//! Carries out what the coordinator machine asks for.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use nemcon_core::coordinator::Coordinator;
+use nemcon_core::coordinator::event::{Alarm, Effect, Event, Reply};
+use nemcon_core::id::{AttemptId, CoordinatorId, ParticipantName};
+use nemcon_core::message::{Answer, Call, Failure, Frame, Payload};
+use nemcon_net::{Address, Unanswered};
+use nemcon_node::driver::Perform;
+use nemcon_node::inbox::Inbox;
+use nemcon_node::node::Ending;
+use nemcon_node::peers::{Link, LinkFull, NODE_MESSAGE_BYTES_MAX};
+use nemcon_node::replies::Replies;
+use nemcon_proto::convert::{self, Request, WireError};
+use nemcon_proto::v1::outcome_service_client::OutcomeServiceClient;
+use nemcon_proto::v1::participant_service_client::ParticipantServiceClient;
+use tonic::transport::Channel;
+use tonic::{Response, Status};
+
+use crate::watch::Teller;
+
+/// How long an answer is waited for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// A call that waits for nothing.
+    pub(crate) call: Duration,
+    /// What a call that may wait for a lock gets on top.
+    pub(crate) lock: Duration,
+}
+
+/// The hands of a coordinator.
+pub(crate) struct Hands {
+    replies: Replies<Reply>,
+    inbox: Inbox<Event>,
+    ending: Ending,
+    teller: Teller,
+    identity: Arc<OnceLock<CoordinatorId>>,
+    patience: Patience,
+    links: BTreeMap<ParticipantName, Link>,
+    calls_max: usize,
+}
+
+/// A call that is about to leave.
+struct Outgoing<'a> {
+    link: &'a Link,
+    inbox: &'a Inbox<Event>,
+    to: ParticipantName,
+    call: Call,
+    limit: Duration,
+}
+
+impl Hands {
+    pub(crate) const fn new(
+        replies: Replies<Reply>,
+        inbox: Inbox<Event>,
+        ending: Ending,
+        teller: Teller,
+        identity: Arc<OnceLock<CoordinatorId>>,
+        patience: Patience,
+        calls_max: usize,
+    ) -> Self {
+        let links = BTreeMap::new();
+        Self {
+            replies,
+            inbox,
+            ending,
+            teller,
+            identity,
+            patience,
+            links,
+            calls_max,
+        }
+    }
+
+    fn link(&mut self, name: ParticipantName, address: &str) {
+        if self
+            .links
+            .get(&name)
+            .is_some_and(|link| link.address() == address)
+        {
+            return;
+        }
+        match address.parse::<Address>() {
+            Ok(parsed) => {
+                tracing::info!(participant = %name, address, "linked");
+                let channel = nemcon_net::channel(&parsed);
+                self.links
+                    .insert(name, Link::new(address, channel, self.calls_max));
+            }
+            Err(error) => {
+                tracing::error!(participant = %name, %error, "cannot be called");
+                self.links.remove(&name);
+            }
+        }
+    }
+
+    /// Sends a message; its answer or failure becomes an event. One that cannot
+    /// even leave has failed at once.
+    fn send(&self, to: ParticipantName, frame: Frame<Payload>, back: &mut Vec<Event>) {
+        let call = frame.message.call();
+        let lock = frame
+            .message
+            .task()
+            .map_or(Duration::ZERO, |_| self.patience.lock);
+        let limit = self.patience.call + lock;
+        let request = Request::try_from(frame);
+        let sent = match (self.links.get(&to), request) {
+            (Some(link), Ok(request)) => {
+                let (inbox, to) = (&self.inbox, to.clone());
+                Outgoing {
+                    link,
+                    inbox,
+                    to,
+                    call,
+                    limit,
+                }
+                .send(request)
+                .is_ok()
+            }
+            (_, Err(error)) => {
+                tracing::error!(%error, "a bug: a message without a call");
+                false
+            }
+            (None, _) => false,
+        };
+        if !sent {
+            back.push(Event::CallFailed {
+                to,
+                call,
+                failure: Failure::Unreachable,
+            });
+        }
+    }
+}
+
+impl Outgoing<'_> {
+    fn send(self, request: Request) -> Result<(), LinkFull> {
+        match request {
+            Request::GetStatus(request) => self.start(
+                |channel| async move { participant(channel).get_status(request).await },
+                TryInto::try_into,
+            ),
+            Request::Prepare(request) => self.start(
+                |channel| async move { participant(channel).prepare(request).await },
+                TryInto::try_into,
+            ),
+            Request::Commit(request) => self.start(
+                |channel| async move { participant(channel).commit(request).await },
+                TryInto::try_into,
+            ),
+            Request::Abort(request) => self.start(
+                |channel| async move { participant(channel).abort(request).await },
+                TryInto::try_into,
+            ),
+            Request::Release(request) => self.start(
+                |channel| async move { participant(channel).release(request).await },
+                TryInto::try_into,
+            ),
+            Request::CommitOnePhase(request) => self.start(
+                |channel| async move { participant(channel).commit_one_phase(request).await },
+                TryInto::try_into,
+            ),
+            Request::GetOutcome(request) => {
+                let call = self.call;
+                self.start(
+                    |channel| async move { outcome(channel).get_outcome(request).await },
+                    move |response| traced(call, response),
+                )
+            }
+        }
+    }
+
+    fn start<T, F>(
+        self,
+        call: impl FnOnce(Channel) -> F,
+        read: impl FnOnce(T) -> Result<Answer<Payload>, WireError> + Send + 'static,
+    ) -> Result<(), LinkFull>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<Response<T>, Status>> + Send + 'static,
+    {
+        let Self {
+            link,
+            inbox,
+            to,
+            call: about,
+            limit,
+        } = self;
+        link.call(limit, inbox, call, move |response| match response {
+            Ok(response) => answered(to, about, read(response)),
+            Err(status) => unanswered(to, about, &status),
+        })
+    }
+}
+
+fn participant(channel: Channel) -> ParticipantServiceClient<Channel> {
+    ParticipantServiceClient::new(channel).max_decoding_message_size(NODE_MESSAGE_BYTES_MAX)
+}
+
+fn outcome(channel: Channel) -> OutcomeServiceClient<Channel> {
+    OutcomeServiceClient::new(channel).max_decoding_message_size(NODE_MESSAGE_BYTES_MAX)
+}
+
+/// Reads the answer to an inquiry, which does not repeat what was asked.
+fn traced(
+    call: Call,
+    response: nemcon_proto::v1::GetOutcomeResponse,
+) -> Result<Answer<Payload>, WireError> {
+    match call {
+        Call::Inquire(transaction) => convert::traced(transaction, response),
+        other => Err(WireError::new(
+            "call",
+            format_args!("{other:?}"),
+            "an inquiry",
+        )),
+    }
+}
+
+fn answered(
+    from: ParticipantName,
+    call: Call,
+    answer: Result<Answer<Payload>, WireError>,
+) -> Event {
+    match answer {
+        Ok(answer) => Event::Answered { from, answer },
+        // It has done something, and what it says about it makes no sense.
+        Err(error) => {
+            tracing::error!(participant = %from, ?call, %error, "an answer that makes no sense");
+            Event::CallFailed {
+                to: from,
+                call,
+                failure: Failure::TimedOut,
+            }
+        }
+    }
+}
+
+fn unanswered(to: ParticipantName, call: Call, status: &Status) -> Event {
+    match Unanswered::of(status) {
+        Unanswered::Refused(refused) => {
+            let answer = Answer::Refused {
+                attempt: attempt(call),
+                refusal: refused.refusal,
+            };
+            Event::Answered { from: to, answer }
+        }
+        Unanswered::Failed(failure) => {
+            tracing::debug!(participant = %to, ?call, ?failure, %status, "no answer");
+            Event::CallFailed { to, call, failure }
+        }
+    }
+}
+
+/// The attempt a call is about.
+const fn attempt(call: Call) -> Option<AttemptId> {
+    match call {
+        Call::Execute(attempt, _)
+        | Call::Prepare(attempt)
+        | Call::Commit(attempt)
+        | Call::Abort(attempt)
+        | Call::Release(attempt)
+        | Call::CommitOnePhase(attempt) => Some(attempt),
+        Call::Hello | Call::Inquire(_) => None,
+    }
+}
+
+impl Perform<Coordinator> for Hands {
+    fn perform(&mut self, effect: Effect, back: &mut Vec<Event>) {
+        match effect {
+            Effect::Send { to, frame } => self.send(to, frame, back),
+            Effect::Reply { request, reply } => self.replies.answer(request, reply),
+            Effect::Link { name, address } => self.link(name, &address),
+            Effect::Unlink { name } => {
+                tracing::info!(participant = %name, "unlinked");
+                self.links.remove(&name);
+            }
+            Effect::Changed(view) => self.teller.tell(view),
+            Effect::Alarm(alarm) => sound(&alarm),
+            Effect::Drained => self.ending.drained(),
+        }
+    }
+
+    fn serving(&mut self, machine: &Coordinator) {
+        tracing::info!(identity = %machine.identity(), epoch = %machine.epoch(), "recovered");
+        let _ = self.identity.set(machine.identity());
+    }
+
+    fn ended(&mut self) {
+        self.replies.hang_up();
+    }
+}
+
+/// Tells the operator.
+fn sound(alarm: &Alarm) {
+    match alarm {
+        Alarm::HeuristicDamage(damaged) => tracing::error!(
+            attempt = %damaged.attempt,
+            participant = %damaged.participant,
+            by_hand = ?damaged.by_hand,
+            decided = ?damaged.decided,
+            reason = damaged.reason,
+            "heuristic damage: a participant did not do what was decided; set it right, then \
+             acknowledge it with `nemcon damage acknowledge`"
+        ),
+        Alarm::ProtocolViolated { participant, what } => {
+            tracing::error!(%participant, what, "a participant broke the protocol");
+        }
+    }
+}

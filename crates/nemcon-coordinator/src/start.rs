@@ -1,0 +1,79 @@
+//! Starts a coordinator node.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use nemcon_core::coordinator::Coordinator;
+use nemcon_core::coordinator::event::Event;
+use nemcon_net::MESSAGE_BYTES_MAX;
+use nemcon_node::front::Front;
+use nemcon_node::node::{Assembly, NodeError, NodeHandle, Shell, Site};
+use nemcon_proto::v1::admin_service_server::AdminServiceServer;
+use nemcon_proto::v1::outcome_service_server::OutcomeServiceServer;
+use nemcon_proto::v1::transaction_service_server::TransactionServiceServer;
+use tonic::service::Routes;
+
+use crate::api::Api;
+use crate::perform::{Hands, Patience};
+use crate::settings::Settings;
+use crate::watch::Teller;
+
+/// Starts a coordinator on a thread of its own and waits until it serves.
+///
+/// # Errors
+/// [`NodeError`] if it does not come to serve: the port is taken, the data
+/// directory in use, its log damaged.
+pub fn start(settings: Settings) -> Result<NodeHandle, NodeError> {
+    let (name, node) = (settings.name.clone(), settings.node.clone());
+    nemcon_node::node::start(name, node, CoordinatorShell(settings))
+}
+
+struct CoordinatorShell(Settings);
+
+impl Shell for CoordinatorShell {
+    type Machine = Coordinator;
+    type Performer = Hands;
+
+    fn assemble(self, site: Site<Event>) -> Assembly<Coordinator, Hands> {
+        let Self(settings) = self;
+        let machine = settings.machine(site.url);
+        let patience = Patience {
+            call: Duration::from_millis(machine.call_timeout.0),
+            lock: Duration::from_millis(machine.lock_wait.0),
+        };
+        let (teller, watches) = Teller::new();
+        let identity = Arc::new(OnceLock::new());
+        let front = Front::new(site.inbox.clone(), site.gate);
+        let hands = Hands::new(
+            front.replies().clone(),
+            site.inbox,
+            site.ending,
+            teller,
+            Arc::clone(&identity),
+            patience,
+            settings.node.limits.calls_in_flight_max,
+        );
+        let api = Api {
+            front,
+            identity,
+            watches,
+        };
+        let mut routes = Routes::builder();
+        routes
+            .add_service(
+                TransactionServiceServer::new(api.clone())
+                    .max_decoding_message_size(MESSAGE_BYTES_MAX),
+            )
+            .add_service(OutcomeServiceServer::new(api.clone()))
+            .add_service(AdminServiceServer::new(api));
+        Assembly {
+            machine: Coordinator::new(machine),
+            performer: hands,
+            routes,
+        }
+    }
+
+    fn drain_requested() -> Event {
+        Event::DrainRequested
+    }
+}

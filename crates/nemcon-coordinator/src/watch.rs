@@ -1,0 +1,129 @@
+//! Changes of transactions, for whoever watches.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use nemcon_core::coordinator::event::View;
+use nemcon_core::id::TransactionId;
+use nemcon_proto::convert::Change;
+use nemcon_proto::v1::WatchTransactionsResponse;
+use tokio::sync::broadcast;
+use tokio_stream::wrappers::BroadcastStream;
+use tokio_stream::wrappers::errors::BroadcastStreamRecvError::Lagged;
+use tokio_stream::{Stream, StreamExt};
+use tonic::Status;
+
+/// Changes that a watcher may lag behind before it misses some. A watcher costs
+/// the coordinator nothing: who is too slow is told how much it has missed.
+const LAG_MAX: usize = 4_096;
+
+/// The end that tells. When it is gone, all watches end.
+#[derive(Debug)]
+pub(crate) struct Teller(broadcast::Sender<Arc<View>>);
+
+/// The end that watches begin at. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Watches(broadcast::WeakSender<Arc<View>>);
+
+/// What one watcher sees.
+pub(crate) type Watch =
+    Pin<Box<dyn Stream<Item = Result<WatchTransactionsResponse, Status>> + Send>>;
+
+impl Teller {
+    pub(crate) fn new() -> (Self, Watches) {
+        let teller = broadcast::Sender::new(LAG_MAX);
+        let watches = Watches(teller.downgrade());
+        (Self(teller), watches)
+    }
+
+    /// Tells all watchers, if there are any.
+    pub(crate) fn tell(&self, view: View) {
+        if self.0.receiver_count() > 0 {
+            let _ = self.0.send(Arc::new(view));
+        }
+    }
+}
+
+impl Watches {
+    /// Watches one transaction, or all, from now on. `None`: the node has ended.
+    pub(crate) fn begin(&self, only: Option<TransactionId>) -> Option<Watch> {
+        let changes = BroadcastStream::new(self.0.upgrade()?.subscribe());
+        Some(Box::pin(changes.filter_map(move |change| {
+            let change = match change {
+                Ok(view) if only.is_none_or(|only| only == view.transaction) => {
+                    Change::Transaction(Arc::unwrap_or_clone(view))
+                }
+                Ok(_) => return None,
+                Err(Lagged(missed)) => Change::Missed(missed),
+            };
+            Some(Ok(change.into()))
+        })))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nemcon_core::coordinator::event::State;
+    use nemcon_core::history::History;
+    use nemcon_core::id::{AttemptId, CoordinatorId, Position};
+    use nemcon_core::time::Millis;
+    use nemcon_proto::v1::watch_transactions_response::Event;
+
+    use super::*;
+
+    fn view(number: u64) -> View {
+        let coordinator = CoordinatorId::new(nemcon_node::chance::fresh_uuid());
+        View {
+            transaction: TransactionId::from_parts(Millis(number), 7),
+            attempt: AttemptId {
+                coordinator,
+                position: Position::default(),
+            },
+            state: State::Preparing,
+            outcome: None,
+            cause: None,
+            history: History::default(),
+            branches: Vec::new(),
+            deadline: None,
+            decided_by_participant: false,
+        }
+    }
+
+    async fn next(watch: &mut Watch) -> Option<Event> {
+        watch
+            .next()
+            .await
+            .map(|change| change.unwrap().event.unwrap())
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_watcher_sees_what_it_asked_for_until_the_node_ends() {
+        let (teller, watches) = Teller::new();
+        teller.tell(view(1));
+        let mut all = watches.begin(None).unwrap();
+        let mut second = watches.begin(Some(view(2).transaction)).unwrap();
+        teller.tell(view(1));
+        teller.tell(view(2));
+        drop(teller);
+        assert!(watches.begin(None).is_none());
+        let id = |event| match event {
+            Some(Event::Transaction(transaction)) => transaction.transaction_id,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(id(next(&mut all).await), view(1).transaction.to_string());
+        assert_eq!(id(next(&mut all).await), view(2).transaction.to_string());
+        assert_eq!(next(&mut all).await, None);
+        assert_eq!(id(next(&mut second).await), view(2).transaction.to_string());
+        assert_eq!(next(&mut second).await, None);
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_watcher_that_is_too_slow_is_told_what_it_missed() {
+        let (teller, watches) = Teller::new();
+        let mut all = watches.begin(None).unwrap();
+        for number in 0..LAG_MAX as u64 + 5 {
+            teller.tell(view(number));
+        }
+        assert_eq!(next(&mut all).await, Some(Event::Missed(5)));
+    }
+}

@@ -1,0 +1,9 @@
+//! Tests of the machines together: costs, client ids, random schedules.
+
+mod clients;
+mod costs;
+mod doubt;
+mod node;
+mod registers;
+mod schedules;
+mod world;

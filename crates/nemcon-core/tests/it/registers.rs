@@ -1,0 +1,117 @@
+//! The resource of these tests: numbered registers that can be read and added
+//! to.
+
+use std::collections::BTreeMap;
+
+use nemcon_core::codec::{Codec, CorruptLog};
+use nemcon_core::id::TransactionId;
+use nemcon_core::lock::{LockKey, Mode};
+use nemcon_core::reason::{Reason, Refusal};
+use nemcon_core::resource::Resource;
+use nemcon_core::time::Millis;
+
+/// Registers by number; absent ones are zero.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Registers(pub(crate) BTreeMap<u8, i64>);
+
+/// What can be done to one register.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// Answers its value.
+    Read(u8),
+    /// Adds to it; refuses to go below zero minus a hundred.
+    Add(u8, i64),
+}
+
+/// Nothing goes below it.
+pub(crate) const LOWEST: i64 = -100;
+
+/// Values as they will be.
+pub(crate) type Redo = BTreeMap<u8, i64>;
+
+impl Registers {
+    fn value(&self, register: u8, redo: &Redo) -> i64 {
+        redo.get(&register)
+            .or_else(|| self.0.get(&register))
+            .copied()
+            .unwrap_or(0)
+    }
+}
+
+impl Resource for Registers {
+    type Action = Action;
+    type Redo = Redo;
+    type Result = i64;
+
+    fn writes(&self, action: &Action) -> bool {
+        matches!(action, Action::Add(..))
+    }
+
+    fn locks(&self, action: &Action, want: &mut dyn FnMut(LockKey, Mode)) {
+        match action {
+            Action::Read(register) => want(LockKey::from([*register]), Mode::Shared),
+            Action::Add(register, _) => want(LockKey::from([*register]), Mode::Exclusive),
+        }
+    }
+
+    fn execute(
+        &self,
+        _: Millis,
+        _: TransactionId,
+        action: &Action,
+        redo: &mut Redo,
+    ) -> Result<i64, Refusal> {
+        match *action {
+            Action::Read(register) => Ok(self.value(register, redo)),
+            Action::Add(register, amount) => {
+                let value = self.value(register, redo) + amount;
+                if value < LOWEST {
+                    return Err(Refusal::new(
+                        Reason::business("TOO_LOW"),
+                        format!("{value}"),
+                    ));
+                }
+                redo.insert(register, value);
+                Ok(value)
+            }
+        }
+    }
+
+    fn apply(&mut self, redo: &Redo, touch: &mut dyn FnMut(&[u8]) -> bool) {
+        for (register, value) in redo {
+            if touch(&[*register]) {
+                self.0.insert(*register, *value);
+            }
+        }
+    }
+
+    fn stored(&self, key: &[u8]) -> Option<Vec<u8>> {
+        self.0
+            .get(key.first()?)
+            .map(|value| value.to_be_bytes().to_vec())
+    }
+
+    fn load(&mut self, key: &[u8], value: &[u8]) -> Result<(), CorruptLog> {
+        let bytes = value
+            .try_into()
+            .map_err(|_| CorruptLog::value(key, "want 8 bytes"))?;
+        self.0.insert(key[0], i64::from_be_bytes(bytes));
+        Ok(())
+    }
+
+    fn encode_redo(&self, redo: &Redo) -> Vec<u8> {
+        redo.to_bytes()
+    }
+
+    fn decode_redo(&self, bytes: &[u8]) -> Result<Redo, CorruptLog> {
+        Redo::from_bytes(bytes)
+    }
+
+    fn encode_result(&self, result: &i64) -> Vec<u8> {
+        result.to_bytes()
+    }
+
+    fn decode_result(&self, bytes: &[u8]) -> Result<i64, CorruptLog> {
+        i64::from_bytes(bytes)
+    }
+}
