@@ -11,10 +11,6 @@ use alloc::string::String;
 use crate::id::{AttemptId, CoordinatorId, Epoch, Lsn, Position};
 use crate::message::Header;
 
-/// Finished attempts are forgotten in batches of about this many, each at the
-/// price of one small record.
-const FORGET_BATCH: usize = 64;
-
 /// One coordinator.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Known {
@@ -107,10 +103,15 @@ impl Coordinators {
         self.entry(attempt.coordinator).finished += 1;
     }
 
-    /// The floor to log now, if forgetting is worth a record.
-    pub(super) fn floor_to_log(&self, coordinator: CoordinatorId) -> Option<Position> {
+    /// The floor to log now, if `batch` attempts have finished since the last
+    /// one, so that forgetting is worth a record.
+    pub(super) fn floor_to_log(
+        &self,
+        coordinator: CoordinatorId,
+        batch: usize,
+    ) -> Option<Position> {
         let known = self.0.get(&coordinator)?;
-        let worth = known.finished >= FORGET_BATCH && known.floor > known.logged_floor;
+        let worth = known.finished >= batch && known.floor > known.logged_floor;
         worth.then_some(known.floor)
     }
 

@@ -92,7 +92,8 @@ impl<R: Resource> Participant<R> {
 
     /// Logs the floor when enough attempts wait below it to be forgotten.
     fn log_floor(&mut self, coordinator: CoordinatorId, out: &mut Output<R>) {
-        if let Some(floor) = self.coordinators.floor_to_log(coordinator) {
+        let batch = self.settings.forget_batch;
+        if let Some(floor) = self.coordinators.floor_to_log(coordinator, batch) {
             let lsn = out.persist(Record::FloorRaised { coordinator, floor });
             self.coordinators.log_floor(coordinator, floor, lsn);
         }

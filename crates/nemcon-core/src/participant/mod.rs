@@ -79,6 +79,9 @@ pub struct Settings {
     pub remember_for: Span,
     /// How many of them are remembered. Default 1,000,000.
     pub remember_max: usize,
+    /// How many attempts must have finished before a floor is logged so that
+    /// they can be forgotten. Default 64.
+    pub forget_batch: usize,
 }
 
 impl Settings {
@@ -94,6 +97,7 @@ impl Settings {
             lease_grace: Span::from_secs(5),
             remember_for: Span::from_secs(3_600),
             remember_max: 1_000_000,
+            forget_batch: 64,
         }
     }
 }

@@ -3,6 +3,8 @@
 mod clients;
 mod costs;
 mod doubt;
+mod golden;
+mod locks;
 mod node;
 mod registers;
 mod schedules;

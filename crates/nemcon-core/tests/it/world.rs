@@ -302,7 +302,9 @@ impl World {
             }
             Place::Participant(at) => {
                 let id = ParticipantId::new(Uuid::from_u128(at as u128));
-                let settings = participant::Settings::new(name(at), id, self.requests);
+                let mut settings = participant::Settings::new(name(at), id, self.requests);
+                settings.forget_batch = 1;
+                settings.remember_max = 50;
                 let machine = Participant::new(settings, Registers::default());
                 let effects = self.participants[at].start(self.now, machine);
                 self.participant_effects(at, effects);

@@ -1,0 +1,266 @@
+//! The bytes of every record. They are on disks: a change here is a change of
+//! the log's format, and needs a new version and a way to read the old one.
+
+use std::fmt::Debug;
+
+use nemcon_core::codec::{Codec, CorruptLog, FORMAT_VERSION};
+use nemcon_core::coordinator::record as coordinator;
+use nemcon_core::id::{
+    AttemptId, Boot, CoordinatorId, Epoch, ParticipantId, ParticipantName, Position, Sequence,
+    TransactionId,
+};
+use nemcon_core::lock::{LockKey, Mode};
+use nemcon_core::message::{OperationsHash, Outcome, Peer};
+use nemcon_core::participant::record as participant;
+use nemcon_core::reason::{Reason, Refusal};
+use nemcon_core::time::Millis;
+use uuid::Uuid;
+
+const POSITION: Position = Position {
+    epoch: Epoch(3),
+    sequence: Sequence(17),
+};
+
+fn identity() -> CoordinatorId {
+    CoordinatorId::new(Uuid::from_u128(0xc0))
+}
+
+fn directory() -> ParticipantId {
+    ParticipantId::new(Uuid::from_u128(0xd0))
+}
+
+fn attempt() -> AttemptId {
+    AttemptId {
+        coordinator: identity(),
+        position: POSITION,
+    }
+}
+
+fn transaction() -> TransactionId {
+    TransactionId::from_parts(Millis(1), 2)
+}
+
+fn bank() -> ParticipantName {
+    ParticipantName::new("b").expect("a name")
+}
+
+fn hash() -> OperationsHash {
+    OperationsHash([7; 32])
+}
+
+fn refusal() -> Refusal {
+    Refusal::retryable(Reason::LOCK_TIMEOUT, "why")
+}
+
+/// Compares every record with its bytes, and reads it back.
+fn hold_to<R: Codec + Debug + PartialEq>(golden: &str, records: &[(&str, R)]) {
+    let mut written = String::new();
+    for (name, record) in records {
+        let bytes = record.to_bytes();
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        written.push_str(&format!("{name} {hex}\n"));
+        assert_eq!(
+            R::from_bytes(&bytes).as_ref(),
+            Ok(record),
+            "{name} reads back"
+        );
+        let mut newer = bytes.clone();
+        newer[0] += 1;
+        let version = CorruptLog::Version {
+            found: FORMAT_VERSION + 1,
+        };
+        assert_eq!(
+            R::from_bytes(&newer),
+            Err(version),
+            "{name} of a newer version"
+        );
+        for cut in 0..bytes.len() {
+            assert!(
+                R::from_bytes(&bytes[..cut]).is_err(),
+                "{name} cut to {cut} bytes"
+            );
+        }
+        let longer = [bytes.as_slice(), &[0]].concat();
+        assert!(
+            R::from_bytes(&longer).is_err(),
+            "{name} with a byte too many"
+        );
+    }
+    assert_eq!(
+        written, golden,
+        "the format has changed; written now:\n{written}"
+    );
+}
+
+#[test]
+fn coordinator_records() {
+    use coordinator::{Aborted, Cause, Damaged, Decided, Record};
+    let at = Millis(9);
+    let cause = Cause {
+        refusal: refusal(),
+        participant: Some(bank()),
+    };
+    let decided = Decided {
+        attempt: POSITION,
+        transaction: transaction(),
+        hash: hash(),
+        voters: vec![bank()],
+        begun_at: Millis(8),
+        at,
+    };
+    let aborted = Aborted {
+        attempt: POSITION,
+        transaction: transaction(),
+        hash: hash(),
+        cause,
+        begun_at: Millis(8),
+        at,
+    };
+    let damaged = Damaged {
+        attempt: POSITION,
+        transaction: Some(transaction()),
+        participant: bank(),
+        by_hand: Some(Outcome::Aborted),
+        decided: Outcome::Committed,
+        reason: "why".into(),
+        at,
+    };
+    let registered = Record::Registered {
+        name: bank(),
+        id: directory(),
+        address: "http://b:1".into(),
+    };
+    hold_to(
+        include_str!("golden/coordinator.txt"),
+        &[
+            (
+                "Started",
+                Record::Started {
+                    identity: identity(),
+                    epoch: Epoch(3),
+                    at,
+                },
+            ),
+            ("Decided", Record::Decided(decided)),
+            (
+                "Ended",
+                Record::Ended {
+                    attempt: POSITION,
+                    at,
+                },
+            ),
+            ("Aborted", Record::Aborted(aborted)),
+            ("Forgotten", Record::Forgotten { through: at }),
+            ("AloneHorizon", Record::AloneHorizon { until: at }),
+            ("Registered", registered),
+            ("Removed", Record::Removed { name: bank() }),
+            ("Damaged", Record::Damaged(damaged)),
+            (
+                "DamageAcknowledged",
+                Record::DamageAcknowledged {
+                    attempt: POSITION,
+                    participant: bank(),
+                },
+            ),
+        ],
+    );
+}
+
+#[test]
+fn participant_records() {
+    use participant::{AloneEnding, Damaged, DecidedAlone, Prepared, Record, ResolvedByHand};
+    let at = Millis(9);
+    let prepared = Prepared {
+        attempt: attempt(),
+        transaction: transaction(),
+        age: transaction(),
+        coordinator_address: "http://c:1".into(),
+        peers: vec![Peer {
+            name: bank(),
+            address: "http://b:1".into(),
+        }],
+        locks: vec![(LockKey::from(*b"k"), Mode::Exclusive)],
+        redo: vec![1, 2],
+        begun_at: Millis(8),
+        at,
+    };
+    let alone = |ending| DecidedAlone {
+        attempt: attempt(),
+        transaction: transaction(),
+        hash: hash(),
+        ending,
+        redo: vec![1, 2],
+        at,
+    };
+    let resolved = ResolvedByHand {
+        attempt: attempt(),
+        outcome: Outcome::Committed,
+        reason: "why".into(),
+        at,
+    };
+    let damaged = Damaged {
+        attempt: attempt(),
+        transaction: None,
+        by_hand: None,
+        decided: Outcome::Committed,
+        reason: "why".into(),
+        at,
+    };
+    let committed = AloneEnding::Committed(vec![vec![5].into()]);
+    let (coordinator, floor) = (identity(), POSITION);
+    hold_to(
+        include_str!("golden/participant.txt"),
+        &[
+            (
+                "Started",
+                Record::Started {
+                    id: directory(),
+                    boot: Boot(2),
+                    at,
+                },
+            ),
+            (
+                "EpochSeen",
+                Record::EpochSeen {
+                    coordinator,
+                    epoch: Epoch(3),
+                },
+            ),
+            ("FloorRaised", Record::FloorRaised { coordinator, floor }),
+            ("Prepared", Record::Prepared(prepared)),
+            (
+                "Committed",
+                Record::Committed {
+                    attempt: attempt(),
+                    at,
+                },
+            ),
+            (
+                "Aborted",
+                Record::Aborted {
+                    attempt: attempt(),
+                    at,
+                },
+            ),
+            (
+                "Refused",
+                Record::Refused {
+                    attempt: attempt(),
+                    at,
+                },
+            ),
+            ("DecidedAlone", Record::DecidedAlone(alone(committed))),
+            (
+                "RefusedAlone",
+                Record::DecidedAlone(alone(AloneEnding::Aborted(refusal()))),
+            ),
+            ("Forgotten", Record::Forgotten { through: at }),
+            ("ResolvedByHand", Record::ResolvedByHand(resolved)),
+            ("Damaged", Record::Damaged(damaged)),
+            (
+                "DamageAcknowledged",
+                Record::DamageAcknowledged { attempt: attempt() },
+            ),
+        ],
+    );
+}
