@@ -188,18 +188,18 @@ impl Coordinator {
                 }
                 return self.inquiry_failed(transaction, to, out);
             }
-            Call::Hello => None,
+            Call::Hello => return self.probe_failed(now, to),
             Call::Execute(attempt, _)
             | Call::Prepare(attempt)
             | Call::Commit(attempt)
             | Call::Abort(attempt)
             | Call::Release(attempt)
-            | Call::CommitOnePhase(attempt) => Some(attempt),
+            | Call::CommitOnePhase(attempt) => attempt,
         };
-        if failure == Failure::Unreachable || about.is_none() {
+        if failure == Failure::Unreachable {
             return self.mark_unreachable(now, to);
         }
-        let attempt = about.filter(|attempt| attempt.coordinator == self.identity);
+        let attempt = Some(about).filter(|attempt| attempt.coordinator == self.identity);
         let position = attempt.map(|attempt| attempt.position);
         let Some(transaction) = position.and_then(|at| self.attempts.get(&at)).copied() else {
             return;

@@ -204,14 +204,25 @@ impl Coordinator {
     }
 
     /// A call could not arrive: nothing more is sent there until a probe comes
-    /// through.
+    /// through. Of many calls that fail together only the first counts.
     pub(super) fn mark_unreachable(&mut self, now: Millis, name: &ParticipantName) {
         let Some(member) = self.members.get_mut(name) else {
             return;
         };
-        member.reachable = false;
+        if member.reachable {
+            member.reachable = false;
+            self.arm_probe(now, name, 0);
+        }
+    }
+
+    /// A probe has failed: the next one waits longer.
+    pub(super) fn probe_failed(&mut self, now: Millis, name: &ParticipantName) {
+        self.mark_unreachable(now, name);
+        let Some(member) = self.members.get_mut(name) else {
+            return;
+        };
         member.probes = member.probes.saturating_add(1);
-        let tries = member.probes - 1;
+        let tries = member.probes;
         self.arm_probe(now, name, tries);
     }
 
