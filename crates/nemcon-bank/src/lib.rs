@@ -1,13 +1,14 @@
 //! A bank: a ledger as a participant, and a service for its customers.
 //!
 //! ```text
-//!                    Withdraw, Deposit, … as Any
-//!   coordinator ────────────────────────────────▶ wire ──▶ Ledger (nemcon-ledger)
-//!        ▲                                                    ▲
-//!        │ RunTransaction                                     │ peek
-//!        └─────────────────── service ────────────────────────┘
-//!                                ▲
-//!   customer ── OpenAccount, Transfer, … ──┘
+//!                 Withdraw, Deposit, … as Any
+//!   coordinator ──────────────────────────────▶ wire ──▶ Ledger (nemcon-ledger)
+//!        ▲                                                 ▲
+//!        │ RunTransaction                             peek │
+//!        └────────────────── service ──────────────────────┘
+//!                               ▲
+//!                               │ OpenAccount, Transfer, …
+//!                           customers
 //! ```
 //!
 //! - [`wire`] is the border: messages of `nemcon.bank.v1` to the ledger's actions.
@@ -30,5 +31,5 @@ mod status;
 pub mod wire;
 
 pub use nemcon_participant::Settings;
-pub use settings::fields;
+pub use settings::{fields, parse};
 pub use start::start;

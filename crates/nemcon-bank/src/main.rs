@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use nemcon_bank::Settings;
 use nemcon_node::process::{self, Program};
 
 const PROGRAM: Program = Program {
@@ -31,7 +30,7 @@ fn main() -> ExitCode {
     process::run(
         PROGRAM,
         nemcon_bank::fields(),
-        Settings::parse,
+        nemcon_bank::parse,
         nemcon_bank::start,
     )
 }

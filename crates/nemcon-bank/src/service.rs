@@ -40,8 +40,8 @@ use crate::deadline::TimeLeft;
 use crate::status;
 use crate::wire::FromLedger;
 
-/// The counter of one bank, where its customers are served.
-pub(crate) struct Counter {
+/// Where the customers of one bank are served.
+pub(crate) struct Desk {
     handle: Handle<Ledger>,
     coordinators: Coordinators,
 }
@@ -90,7 +90,7 @@ impl Errand {
 /// The results of what committed; `None` where a restart has lost them.
 type Results = Option<Vec<Payload>>;
 
-impl Counter {
+impl Desk {
     pub(crate) const fn new(handle: Handle<Ledger>, coordinators: Coordinators) -> Self {
         Self {
             handle,
@@ -131,7 +131,8 @@ impl Counter {
         }
     }
 
-    /// Runs an action on this bank alone and reads its result.
+    /// Runs an action on this bank alone and reads its result, which a restart may
+    /// have lost. A no becomes a status.
     async fn run_here<A, R>(&self, errand: Errand, action: &A) -> Result<Option<R>, Status>
     where
         A: Message + Name,
@@ -147,7 +148,8 @@ impl Counter {
             .map_err(|error| internal(error.to_string()))
     }
 
-    /// Reads, from this bank alone.
+    /// Reads, from this bank alone. Waits for whoever holds what is read, so it
+    /// never shows half of a transaction.
     async fn read<A, R>(&self, action: &A, left: TimeLeft) -> Result<R, Status>
     where
         A: Message + Name,
@@ -161,11 +163,9 @@ impl Counter {
         })
     }
 
-    async fn account(&self, account: String, left: TimeLeft) -> Result<v1::Account, Status> {
-        self.read(&v1::Read { account }, left).await
-    }
-
-    /// Looks at an account, past all locks.
+    /// Looks at an account, past all locks. What is pending is what the one
+    /// transaction that holds the account has prepared; an account that somebody
+    /// is only about to open is not there yet.
     async fn peek(&self, account: &str) -> Result<v1::GetAccountResponse, Status> {
         let refused = |refusal: Refusal| status::refused(&refusal.into());
         let action = Action::read(account).map_err(refused)?;
@@ -185,7 +185,9 @@ impl Counter {
         })
     }
 
-    /// A bank registers within a moment of its start; a customer may be quicker.
+    /// The status of a call that comes before the coordinator knows us. A bank
+    /// registers within a moment of its start, but a customer may be quicker; to
+    /// be told that there is no such bank, by that bank, would help nobody.
     fn unregistered(&self, told: &Refusal) -> Status {
         let message = format!(
             "bank {} is not registered at its coordinator yet ({}); nothing has been done, send \
@@ -201,6 +203,18 @@ fn is_unregistered(told: &Refused) -> bool {
     told.refusal.reason == Reason::UNKNOWN_PARTICIPANT
 }
 
+/// An account at the moment it was opened.
+fn as_opened(open: v1::Open) -> v1::Account {
+    v1::Account {
+        account: open.account,
+        owner: open.owner,
+        currency: open.currency,
+        balance_minor: open.opening_balance_minor,
+        minimum_balance_minor: open.minimum_balance_minor,
+        closed: false,
+    }
+}
+
 /// What the ledger answers to a question for an account.
 fn named(found: ActionResult) -> Result<NamedAccount, Status> {
     match found {
@@ -213,21 +227,21 @@ fn named(found: ActionResult) -> Result<NamedAccount, Status> {
     }
 }
 
-/// A bug of ours, or of a coordinator.
+/// A bug of ours, or of a coordinator. The customer learns that it is open
+/// whether anything was done.
 fn internal(what: String) -> Status {
     tracing::error!(what, "a bug");
     status::refused(&Refusal::new(Reason::INTERNAL, what).into())
 }
 
 #[tonic::async_trait]
-impl BankService for Counter {
+impl BankService for Desk {
     async fn open_account(
         &self,
         request: Request<v1::OpenAccountRequest>,
     ) -> Result<Response<v1::OpenAccountResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
-        let left = TimeLeft::of(&metadata);
-        let errand = Errand::write(&request.transaction_id, left)?;
+        let errand = Errand::write(&request.transaction_id, TimeLeft::of(&metadata))?;
         let open = v1::Open {
             account: request.account,
             owner: request.owner,
@@ -235,11 +249,10 @@ impl BankService for Counter {
             opening_balance_minor: request.opening_balance_minor,
             minimum_balance_minor: request.minimum_balance_minor,
         };
-        let account = match self.run_here(errand, &open).await? {
-            Some(account) => account,
-            // It is open; what is on it now tells as much as what was.
-            None => self.account(open.account, left).await?,
-        };
+        // Where a restart has lost the result it is made again: an account is as it
+        // was asked for at the moment it is opened.
+        let opened = self.run_here(errand, &open).await?;
+        let account = opened.unwrap_or_else(|| as_opened(open));
         let transaction_id = errand.transaction.to_string();
         Ok(Response::new(v1::OpenAccountResponse {
             account: Some(account),
@@ -269,14 +282,15 @@ impl BankService for Counter {
         if request.without_waiting {
             return self.peek(&request.account).await.map(Response::new);
         }
-        let account = self
-            .account(request.account, TimeLeft::of(&metadata))
-            .await?;
-        let response = v1::GetAccountResponse {
-            account: Some(account),
-            pending_minor: 0,
+        let read = v1::Read {
+            account: request.account,
         };
-        Ok(Response::new(response))
+        let account = self.read(&read, TimeLeft::of(&metadata)).await?;
+        Ok(Response::new(v1::GetAccountResponse {
+            account: Some(account),
+            // Who has waited sees the account when nothing is pending.
+            pending_minor: 0,
+        }))
     }
 
     async fn list_accounts(

@@ -1,11 +1,88 @@
 //! Settings of a bank's node: those of any participant, with a bank's defaults.
 
-use nemcon_node::settings::Field;
+use std::path::Path;
+
+use nemcon_node::settings::{Field, Raw, SettingsError};
 use nemcon_participant::Settings;
 
-/// The fields of [`Settings`], with the defaults of the first bank: `bank-a`, on
-/// port 7110, beside the coordinator on port 7100 of the same machine.
+/// The bank one gets without saying anything: the first one, on port 7110,
+/// beside the coordinator on port 7100 of the same machine.
+const NAME: &str = "bank-a";
+const LISTEN: &str = "127.0.0.1:7110";
+const DATA_DIR: &str = "nemcon-data/bank-a";
+
+/// The fields of [`Settings`], with the defaults of a bank.
 #[must_use]
 pub fn fields() -> Vec<Field> {
-    Settings::fields("bank-a", "127.0.0.1:7110", "nemcon-data/bank-a")
+    Settings::fields(NAME, LISTEN, DATA_DIR)
+}
+
+/// Parses what [`fields`] lists.
+///
+/// # Errors
+/// [`SettingsError`] names the field, its value, where that came from, and what
+/// is allowed.
+pub fn parse(raw: &Raw) -> Result<Settings, SettingsError> {
+    let settings = Settings::parse(raw)?;
+    let Settings { name, node, .. } = &settings;
+    // Whoever changes the name and forgets the directory would serve the first
+    // bank's books under another bank's name.
+    if name.as_str() != NAME && node.data_dir == Path::new(DATA_DIR) {
+        let allowed = format!(
+            "a directory of {name}'s own, since the books there are those of {NAME}: give for \
+             example --data-dir nemcon-data/{name}"
+        );
+        return Err(raw.refuse("data-dir", &allowed));
+    }
+    Ok(settings)
+}
+
+#[cfg(test)]
+mod tests {
+    use nemcon_node::process::Program;
+    use nemcon_node::settings::command;
+
+    use super::*;
+
+    fn parsed(arguments: &[&str]) -> Result<Settings, String> {
+        let program = Program {
+            name: "test",
+            version: "1",
+            about: "",
+            examples: "",
+        };
+        let line = std::iter::once(&"test").chain(arguments);
+        let matches = command(program, &fields())
+            .try_get_matches_from(line)
+            .unwrap();
+        let raw = Raw::gather(fields(), &matches, &|_| None).unwrap();
+        parse(&raw).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_the_first_bank() {
+        let settings = parsed(&[]).unwrap();
+        assert_eq!(settings.name.as_str(), "bank-a");
+        assert_eq!(settings.node.listen, "127.0.0.1:7110".parse().unwrap());
+        assert_eq!(settings.coordinators, ["http://127.0.0.1:7100"]);
+    }
+
+    #[test]
+    fn coordinators_keep_their_order() {
+        let (b, a) = ("http://127.0.0.1:2", "http://127.0.0.1:1");
+        let settings = parsed(&["--coordinator", b, "--coordinator", a]).unwrap();
+        assert_eq!(settings.coordinators, [b, a]);
+    }
+
+    #[test]
+    fn another_bank_does_not_get_the_first_ones_books() {
+        let error = parsed(&["--name", "bank-b"]).unwrap_err();
+        assert_eq!(
+            error,
+            "data-dir is \"nemcon-data/bank-a\" (the default); want a directory of bank-b's own, \
+             since the books there are those of bank-a: give for example --data-dir \
+             nemcon-data/bank-b"
+        );
+        assert!(parsed(&["--name", "bank-b", "--data-dir", "nemcon-data/bank-b"]).is_ok());
+    }
 }

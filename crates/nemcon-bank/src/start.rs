@@ -7,7 +7,7 @@ use nemcon_participant::{Settings, serve};
 use nemcon_proto::bank::v1::bank_service_server::BankServiceServer;
 
 use crate::coordinators::Coordinators;
-use crate::service::Counter;
+use crate::service::Desk;
 use crate::wire::Wire;
 
 /// Starts a bank on a thread of its own and waits until it serves. Its books are
@@ -27,9 +27,8 @@ pub fn start(settings: Settings) -> Result<NodeHandle, NodeError> {
         .collect::<Result<_, AddressError>>()
         .map_err(|error| NodeError::Refused(error.to_string()))?;
     serve(settings, Ledger::new(), Wire, move |handle, routes| {
-        let counter = Counter::new(handle.clone(), Coordinators::new(coordinators));
-        routes.add_service(
-            BankServiceServer::new(counter).max_decoding_message_size(MESSAGE_BYTES_MAX),
-        );
+        let desk = Desk::new(handle.clone(), Coordinators::new(coordinators));
+        routes
+            .add_service(BankServiceServer::new(desk).max_decoding_message_size(MESSAGE_BYTES_MAX));
     })
 }

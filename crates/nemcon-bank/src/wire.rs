@@ -62,6 +62,8 @@ const READERS: &[(&str, Reader)] = &[
     (v1::Audit::NAME, read::<v1::Audit>),
 ];
 
+/// Reads a message, and then its fields. What a later version of the protos adds
+/// to a message is ignored, as protobuf has it.
 fn read<M: ToLedger>(bytes: &[u8]) -> Result<Action, Refusal> {
     let message = M::decode(bytes).map_err(|error| {
         let (type_name, len) = (M::full_name(), bytes.len());
@@ -72,6 +74,8 @@ fn read<M: ToLedger>(bytes: &[u8]) -> Result<Action, Refusal> {
     message.to_ledger()
 }
 
+/// Lists what would have been right, since whoever reads this has most likely
+/// misspelt it.
 fn unknown_type(type_url: &str) -> Refusal {
     let names: Vec<&str> = READERS.iter().map(|(name, _)| *name).collect();
     let allowed = format!(
@@ -175,7 +179,7 @@ fn contra(number: i32) -> Result<Contra, Refusal> {
 }
 
 /// A message that answers for the ledger. Not `From`: both types are of other
-/// crates.
+/// crates. Cannot fail: what the ledger holds was checked when it came in.
 pub(crate) trait FromLedger<L> {
     fn from_ledger(found: L) -> Self;
 }
@@ -207,6 +211,8 @@ impl FromLedger<AccountPage> for v1::AccountPage {
     }
 }
 
+/// How many entries are summed in the brought-forward line stays here; customers
+/// have no use for it.
 impl FromLedger<Statement> for v1::Statement {
     fn from_ledger(statement: Statement) -> Self {
         Self {

@@ -107,7 +107,7 @@ fn hex(bytes: &[u8]) -> String {
 /// shoulder.
 pub(crate) fn print(value: &Value) {
     // The alternate form of a value is its indented JSON.
-    println!("{value:#}");
+    say!("{value:#}");
 }
 
 #[cfg(test)]

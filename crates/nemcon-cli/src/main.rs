@@ -1,2 +1,41 @@
-//! The nemcon command.
-fn main() {}
+//! The `nemcon` command: starts a cluster, moves money, looks at transactions,
+//! and is the operator's way out.
+//!
+//! ```text
+//!             ┌ up ────────────── coordinator and banks, in this process
+//!   nemcon ───┼ bank, txn ─────── nemcon-client ──▶ coordinator ──▶ banks
+//!             ├ participants ──── nemcon-client ──▶ coordinator
+//!             └ in-doubt, damage ─────────────────▶ each participant itself
+//! ```
+//!
+//! What it promises:
+//! - the exit code says what is certain: see [`failure`];
+//! - an error is one line, `nemcon: …`, that says what to do next;
+//! - results go to standard output, everything else to standard error;
+//! - whatever moves money is safe to interrupt, and says how to find out what
+//!   became of it.
+
+mod bank;
+mod cli;
+mod damage;
+mod failure;
+mod in_doubt;
+mod json;
+mod money;
+mod operator;
+mod out;
+mod participants;
+mod path;
+mod patience;
+mod replay;
+mod session;
+mod signal;
+mod table;
+mod txn;
+mod up;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main()
+}

@@ -32,7 +32,8 @@ pub(crate) struct Patience {
     pub(crate) lock: Duration,
 }
 
-/// The hands of a coordinator.
+/// The hands of a coordinator: they know where everyone is, and nothing about
+/// transactions. Whether a failed call is made again is for the machine to say.
 pub(crate) struct Hands {
     replies: Replies<Reply>,
     inbox: Inbox<Event>,
@@ -76,6 +77,9 @@ impl Hands {
         }
     }
 
+    /// Remembers where a participant is. A link to the same address is kept, with
+    /// its connection; one to another replaces it, and calls in flight on the old
+    /// one go on to their end.
     fn link(&mut self, name: ParticipantName, address: &str) {
         if self
             .links
@@ -138,6 +142,7 @@ impl Hands {
 }
 
 impl Outgoing<'_> {
+    /// Makes the call that the request belongs to.
     fn send(self, request: Request) -> Result<(), LinkFull> {
         match request {
             Request::GetStatus(request) => self.start(
@@ -174,6 +179,7 @@ impl Outgoing<'_> {
         }
     }
 
+    /// Starts a call, and sees to it that exactly one event comes of it.
     fn start<T, F>(
         self,
         call: impl FnOnce(Channel) -> F,
@@ -197,10 +203,12 @@ impl Outgoing<'_> {
     }
 }
 
+/// A client for the calls of `ParticipantService`.
 fn participant(channel: Channel) -> ParticipantServiceClient<Channel> {
     ParticipantServiceClient::new(channel).max_decoding_message_size(NODE_MESSAGE_BYTES_MAX)
 }
 
+/// A client for the calls of `OutcomeService`.
 fn outcome(channel: Channel) -> OutcomeServiceClient<Channel> {
     OutcomeServiceClient::new(channel).max_decoding_message_size(NODE_MESSAGE_BYTES_MAX)
 }
@@ -220,6 +228,7 @@ fn traced(
     }
 }
 
+/// The event for a response.
 fn answered(
     from: ParticipantName,
     call: Call,
@@ -239,6 +248,9 @@ fn answered(
     }
 }
 
+/// The event for a call without response. A refusal is an answer: the peer has
+/// spoken, and done nothing. For the rest, [`Unanswered`] judges what the peer
+/// may have done.
 fn unanswered(to: ParticipantName, call: Call, status: &Status) -> Event {
     match Unanswered::of(status) {
         Unanswered::Refused(refused) => {
@@ -264,6 +276,7 @@ const fn attempt(call: Call) -> Option<AttemptId> {
         | Call::Abort(attempt)
         | Call::Release(attempt)
         | Call::CommitOnePhase(attempt) => Some(attempt),
+        // These two are about no attempt, and a refusal of them about none either.
         Call::Hello | Call::Inquire(_) => None,
     }
 }
@@ -284,11 +297,14 @@ impl Perform<Coordinator> for Hands {
         }
     }
 
+    /// The identity may come from the log, so it is known only now; the services
+    /// have been waiting for it.
     fn serving(&mut self, machine: &Coordinator) {
         tracing::info!(identity = %machine.identity(), epoch = %machine.epoch(), "recovered");
         let _ = self.identity.set(machine.identity());
     }
 
+    /// Who still waits gets no answer that could be taken for one: "unknown".
     fn ended(&mut self) {
         self.replies.hang_up();
     }

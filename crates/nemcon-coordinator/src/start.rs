@@ -28,6 +28,8 @@ pub fn start(settings: Settings) -> Result<NodeHandle, NodeError> {
     nemcon_node::node::start(name, node, CoordinatorShell(settings))
 }
 
+/// Puts a coordinator together once its address is known: the machine sends that
+/// address out with every prepare, so that whoever is in doubt knows whom to ask.
 struct CoordinatorShell(Settings);
 
 impl Shell for CoordinatorShell {

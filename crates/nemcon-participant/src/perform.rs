@@ -26,7 +26,8 @@ use crate::serve::ServeResource;
 /// made again.
 const LINKS_MAX: usize = 256;
 
-/// The hands of a participant.
+/// The hands of a participant. A participant only ever calls somebody to ask about
+/// an outcome or to report damage; all else is an answer.
 pub(crate) struct Hands<R: ServeResource> {
     pub(crate) handle: Handle<R>,
     pub(crate) inbox: Inbox<Event<R::Action>>,
@@ -100,6 +101,7 @@ impl<R: ServeResource> Hands<R> {
         }
     }
 
+    /// Asks what became of an attempt, its coordinator or a peer.
     fn ask(
         &mut self,
         attempt: AttemptId,
@@ -190,6 +192,8 @@ impl<R: ServeResource> Perform<Participant<R>> for Hands<R> {
         }
     }
 
+    /// The data directory's identity may come from the log, so registration can
+    /// begin only now.
     fn serving(&mut self, machine: &Participant<R>) {
         tracing::info!(id = %machine.id(), boot = %machine.boot(), "recovered");
         if let Some(registrar) = self.registrar.take() {

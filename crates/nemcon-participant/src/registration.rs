@@ -68,6 +68,7 @@ struct Task {
 }
 
 impl Task {
+    /// Registers again and again, until the node ends.
     async fn run(mut self) {
         loop {
             let wait = match self.register().await {
@@ -81,6 +82,7 @@ impl Task {
         }
     }
 
+    /// One try.
     async fn register(&mut self) -> Result<(CoordinatorId, Epoch), Status> {
         let request = v1::RegisterParticipantRequest::from(self.registration.clone());
         let call = self.client.register_participant(request);
@@ -90,6 +92,7 @@ impl Task {
             .map_err(|error: WireError| Status::unknown(error.to_string()))
     }
 
+    /// How long the registration holds. Only a change is worth a line.
     fn registered(&mut self, coordinator: (CoordinatorId, Epoch)) -> Duration {
         self.failures = 0;
         if self.known_to.replace(coordinator) != Some(coordinator) {
@@ -128,6 +131,7 @@ impl Task {
     }
 }
 
+/// Whether another data directory has our name.
 fn is_replaced(status: &Status) -> bool {
     let reason = Refused::read(status).map(|refused| refused.refusal.reason);
     reason == Some(Reason::PARTICIPANT_REPLACED)

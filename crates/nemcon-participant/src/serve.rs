@@ -68,6 +68,7 @@ where
     nemcon_node::node::start(name, node, shell)
 }
 
+/// Puts a participant together once its address is known.
 struct ParticipantShell<R, D, X> {
     settings: Settings,
     coordinators: Vec<Address>,

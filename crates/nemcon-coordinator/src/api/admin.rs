@@ -13,6 +13,8 @@ use super::Api;
 
 #[tonic::async_trait]
 impl AdminService for Api {
+    /// A participant makes itself known. It does so every few seconds, so an
+    /// unchanged registration must cost nothing; the machine sees to that.
     async fn register_participant(
         &self,
         request: Request<v1::RegisterParticipantRequest>,
@@ -40,6 +42,7 @@ impl AdminService for Api {
         }
     }
 
+    /// Refused while the participant has unfinished business: the machine knows.
     async fn remove_participant(
         &self,
         request: Request<v1::RemoveParticipantRequest>,
@@ -57,6 +60,7 @@ impl AdminService for Api {
         }
     }
 
+    /// Everyone who is registered, reachable or not.
     async fn list_participants(
         &self,
         _: Request<v1::ListParticipantsRequest>,
@@ -73,6 +77,8 @@ impl AdminService for Api {
         }
     }
 
+    /// Decided, and not acknowledged by everyone: what to look at when something
+    /// seems to hang.
     async fn list_in_doubt(
         &self,
         _: Request<v1::ListInDoubtRequest>,
@@ -89,6 +95,7 @@ impl AdminService for Api {
         }
     }
 
+    /// Where something was done by hand against the decision, until acknowledged.
     async fn list_damage(
         &self,
         _: Request<v1::ListDamageRequest>,
@@ -107,6 +114,8 @@ impl AdminService for Api {
         }
     }
 
+    /// One attempt may have damage at several participants, so the participant has
+    /// to be named.
     async fn acknowledge_damage(
         &self,
         request: Request<v1::AcknowledgeDamageRequest>,
@@ -131,6 +140,7 @@ impl AdminService for Api {
         }
     }
 
+    /// Counts since the start, and times of the last transactions.
     async fn get_statistics(
         &self,
         _: Request<v1::GetStatisticsRequest>,

@@ -12,6 +12,8 @@ use super::Api;
 
 #[tonic::async_trait]
 impl OutcomeService for Api {
+    /// The question of a participant in doubt. Answered in any epoch of ours, but
+    /// only for attempts of our own: the machine sees to that.
     async fn get_outcome(
         &self,
         request: Request<v1::GetOutcomeRequest>,
@@ -36,6 +38,8 @@ impl OutcomeService for Api {
         }
     }
 
+    /// Answered when the damage is recorded durably: the participant repeats its
+    /// report until then.
     async fn report_heuristic(
         &self,
         request: Request<v1::ReportHeuristicRequest>,

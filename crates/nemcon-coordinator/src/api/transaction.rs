@@ -17,6 +17,10 @@ use crate::watch::Watch;
 
 #[tonic::async_trait]
 impl TransactionService for Api {
+    /// Answers when the outcome is durable.
+    ///
+    /// The caller's own deadline (`grpc-timeout`) ends this call and nothing else:
+    /// the transaction runs on, and a client that still wants to know asks by id.
     async fn run_transaction(
         &self,
         request: Request<v1::RunTransactionRequest>,
@@ -41,6 +45,8 @@ impl TransactionService for Api {
         }
     }
 
+    /// Answers with what became of the transaction, which may be a commit: whoever
+    /// asks too late must learn that.
     async fn abort_transaction(
         &self,
         request: Request<v1::AbortTransactionRequest>,
@@ -60,6 +66,7 @@ impl TransactionService for Api {
         }
     }
 
+    /// What is known now. NOT_FOUND proves nothing: it may have been forgotten.
     async fn get_transaction(
         &self,
         request: Request<v1::GetTransactionRequest>,
@@ -78,6 +85,8 @@ impl TransactionService for Api {
         }
     }
 
+    /// A page, newest ids first. The page token is the last id of the page before,
+    /// so what begins or ends between two pages shifts nothing.
     async fn list_transactions(
         &self,
         request: Request<v1::ListTransactionsRequest>,
@@ -102,6 +111,8 @@ impl TransactionService for Api {
 
     type WatchTransactionsStream = Watch;
 
+    /// Changes from now on. It asks the machine nothing, so watching costs it
+    /// nothing either.
     async fn watch_transactions(
         &self,
         request: Request<v1::WatchTransactionsRequest>,

@@ -61,14 +61,11 @@ impl Cluster {
             coordinator,
             stores,
         };
-        let addresses: Vec<_> = cluster.stores.iter().map(|s| s.url().to_owned()).collect();
-        cluster
-            .until(async |cluster| {
-                let known = cluster.participants().await;
-                let known: Vec<_> = known.into_iter().map(|known| known.address).collect();
-                known == addresses
-            })
-            .await;
+        for store in &cluster.stores {
+            cluster
+                .until(async |cluster| cluster.reaches(store).await)
+                .await;
+        }
         cluster
     }
 
@@ -100,6 +97,14 @@ impl Cluster {
             .await
             .unwrap();
         list.into_inner().participants
+    }
+
+    /// Whether a store is registered where it is now, and has answered there.
+    pub(crate) async fn reaches(&self, store: &NodeHandle) -> bool {
+        let known = self.participants().await;
+        known
+            .iter()
+            .any(|known| known.reachable && known.address == store.url())
     }
 
     pub(crate) async fn run(

@@ -1,9 +1,12 @@
 //! Transactions as a client sees them.
 
+use std::task::Poll;
+
 use nemcon_core::reason::Reason;
 use nemcon_net::Refused;
 use nemcon_proto::v1;
 use nemcon_proto::v1::TransactionState as State;
+use nemcon_proto::v1::admin_service_client::AdminServiceClient;
 use nemcon_proto::v1::watch_transactions_response::Event;
 use tokio_stream::StreamExt;
 use tonic::Code;
@@ -168,17 +171,10 @@ async fn a_participant_that_is_down_aborts_in_time_and_comes_back() {
 
     let dir = cluster.dir.path().join("b");
     let b = crate::cluster::start_store("b", &dir, &cluster.coordinator).unwrap();
-    let url = b.url().to_owned();
-    cluster.stores.push(b);
     cluster
-        .until(async |cluster| {
-            cluster
-                .participants()
-                .await
-                .iter()
-                .any(|p| p.address == url)
-        })
+        .until(async |cluster| cluster.reaches(&b).await)
         .await;
+    cluster.stores.push(b);
     let response = cluster.run(transfer("alice", "bob", 1)).await.unwrap();
     assert_eq!(response.outcome(), v1::Outcome::Committed, "{response:?}");
     assert_eq!(cluster.read("a", "alice").await, 99);
@@ -207,5 +203,65 @@ async fn bad_requests_are_told_what_is_wrong() {
         response.refusal.unwrap().reason,
         Reason::INVALID_ACTION.as_str()
     );
+    cluster.stop();
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn many_at_once_neither_make_nor_lose_anything() {
+    let cluster = endowed().await;
+    // One payer, so that they queue; a payee each, for two queues in different
+    // orders would be a deadlock.
+    let run = |payee| {
+        let request = transfer("alice", &format!("payee-{payee}"), 2);
+        Box::pin(cluster.run(request))
+    };
+    let mut runs: Vec<_> = (0..100).map(run).collect();
+    let (mut committed, mut aborted) = (0, 0);
+    std::future::poll_fn(|context| {
+        runs.retain_mut(|run| match run.as_mut().poll(context) {
+            Poll::Pending => true,
+            Poll::Ready(response) => {
+                match response.unwrap().outcome() {
+                    v1::Outcome::Committed => committed += 1,
+                    _ => aborted += 1,
+                }
+                false
+            }
+        });
+        if runs.is_empty() {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    })
+    .await;
+    drop(runs);
+    assert_eq!((committed, aborted), (50, 50), "a hundred pays for fifty");
+    assert_eq!(cluster.read("a", "alice").await, 0);
+    let mut sum = 0;
+    for payee in 0..100 {
+        sum += cluster.read("b", &format!("payee-{payee}")).await;
+    }
+    assert_eq!(sum, 100);
+    let mut admin = AdminServiceClient::new(cluster.channel());
+    let figures = admin
+        .get_statistics(v1::GetStatisticsRequest {})
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(
+        (figures.committed, figures.aborted, figures.running),
+        (152, 50, 0)
+    );
+    cluster
+        .until(async |cluster| {
+            let mut admin = AdminServiceClient::new(cluster.channel());
+            let doubt = admin
+                .list_in_doubt(v1::ListInDoubtRequest {})
+                .await
+                .unwrap();
+            doubt.into_inner().transactions.is_empty()
+        })
+        .await;
     cluster.stop();
 }

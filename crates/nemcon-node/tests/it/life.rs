@@ -15,6 +15,10 @@ use tonic::service::Routes;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
+use tonic_reflection::pb::v1::ServerReflectionRequest;
+use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
+use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
 
 use crate::toy::{Effect, Event, Toy};
 
@@ -228,4 +232,33 @@ fn a_dropped_handle_stops_the_node() {
         wait(front.ask(|_: RequestId| Event::Arm)),
         Err(NoAnswer::NotServing)
     );
+}
+
+#[test]
+fn reflection_names_what_every_node_serves() {
+    let dir = tempfile::tempdir().unwrap();
+    let (node, _, _) = start(settings(dir.path())).unwrap();
+    let services = wait(async {
+        let channel = nemcon_net::channel(&node.url().parse().unwrap());
+        let ask = ServerReflectionRequest {
+            host: String::new(),
+            message_request: Some(MessageRequest::ListServices(String::new())),
+        };
+        let mut client = ServerReflectionClient::new(channel);
+        let answers = client
+            .server_reflection_info(tokio_stream::iter([ask]))
+            .await
+            .unwrap();
+        let answer = answers.into_inner().message().await.unwrap().unwrap();
+        match answer.message_response {
+            Some(MessageResponse::ListServicesResponse(list)) => list.service,
+            other => panic!("{other:?}"),
+        }
+    });
+    let names: Vec<_> = services.into_iter().map(|service| service.name).collect();
+    for wanted in ["grpc.health.v1.Health", "nemcon.v1.TransactionService"] {
+        assert!(names.iter().any(|name| name == wanted), "{names:?}");
+    }
+    node.stop();
+    node.join().unwrap();
 }

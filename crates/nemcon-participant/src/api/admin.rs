@@ -18,6 +18,7 @@ use crate::serve::ServeResource;
 
 #[tonic::async_trait]
 impl<R: ServeResource, D: Decode<R>> ParticipantAdminService for Api<R, D> {
+    /// What is promised here and not resolved, with the locks it keeps.
     async fn list_in_doubt(
         &self,
         _: Request<v1::ListAttemptsInDoubtRequest>,
@@ -34,6 +35,8 @@ impl<R: ServeResource, D: Decode<R>> ParticipantAdminService for Api<R, D> {
         }
     }
 
+    /// Ends an attempt by hand. The line in the log of the process is besides the
+    /// record in the log of the data: it says who was on duty.
     async fn resolve_attempt(
         &self,
         request: Request<v1::ResolveAttemptRequest>,
@@ -59,6 +62,7 @@ impl<R: ServeResource, D: Decode<R>> ParticipantAdminService for Api<R, D> {
         }
     }
 
+    /// Where what was done here is not what was decided, until acknowledged.
     async fn list_damage(
         &self,
         _: Request<v1::ListDamageRequest>,
@@ -74,6 +78,8 @@ impl<R: ServeResource, D: Decode<R>> ParticipantAdminService for Api<R, D> {
         }
     }
 
+    /// Takes damage off the list. The participant's name may be left out, but if it
+    /// is given it has to be ours: the operator may be looking at another node.
     async fn acknowledge_damage(
         &self,
         request: Request<v1::AcknowledgeDamageRequest>,

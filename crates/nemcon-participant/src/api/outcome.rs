@@ -17,6 +17,8 @@ use crate::serve::ServeResource;
 
 #[tonic::async_trait]
 impl<R: ServeResource, D: Decode<R>> OutcomeService for Api<R, D> {
+    /// Two questions share this call, since both ask "what became of it?". The
+    /// answer to either waits for whatever has to be durable before it is given.
     async fn get_outcome(
         &self,
         request: Request<v1::GetOutcomeRequest>,
@@ -45,6 +47,7 @@ impl<R: ServeResource, D: Decode<R>> OutcomeService for Api<R, D> {
         }
     }
 
+    /// For coordinators only.
     async fn report_heuristic(
         &self,
         _: Request<v1::ReportHeuristicRequest>,

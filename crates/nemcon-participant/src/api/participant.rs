@@ -1,4 +1,9 @@
 //! `ParticipantService`: what coordinators ask of us.
+//!
+//! All calls have one shape: the request becomes a frame, the frame an event, the
+//! answer a response. Every one may come twice, late or after the calls that were
+//! sent behind it; the machine expects that. A caller that gives up waiting takes
+//! nothing back.
 
 use nemcon_net::response_status;
 use nemcon_proto::v1;
@@ -11,6 +16,7 @@ use crate::serve::ServeResource;
 
 #[tonic::async_trait]
 impl<R: ServeResource, D: Decode<R>> ParticipantService for Api<R, D> {
+    /// Answers once the promise is durable, or with a no. May wait for locks.
     async fn prepare(
         &self,
         request: Request<v1::PrepareRequest>,
@@ -22,6 +28,7 @@ impl<R: ServeResource, D: Decode<R>> ParticipantService for Api<R, D> {
             .map_err(response_status)
     }
 
+    /// Acknowledges once the commit is durable here.
     async fn commit(
         &self,
         request: Request<v1::CommitRequest>,
@@ -33,6 +40,7 @@ impl<R: ServeResource, D: Decode<R>> ParticipantService for Api<R, D> {
             .map_err(response_status)
     }
 
+    /// Acknowledges, whether or not the attempt was known.
     async fn abort(
         &self,
         request: Request<v1::AbortRequest>,
@@ -44,6 +52,7 @@ impl<R: ServeResource, D: Decode<R>> ParticipantService for Api<R, D> {
             .map_err(response_status)
     }
 
+    /// Lets a reader go, and tells whether it held its locks all the time.
     async fn release(
         &self,
         request: Request<v1::ReleaseRequest>,
@@ -55,6 +64,7 @@ impl<R: ServeResource, D: Decode<R>> ParticipantService for Api<R, D> {
             .map_err(response_status)
     }
 
+    /// Decides alone; answers once the decision is durable.
     async fn commit_one_phase(
         &self,
         request: Request<v1::CommitOnePhaseRequest>,
@@ -66,6 +76,8 @@ impl<R: ServeResource, D: Decode<R>> ParticipantService for Api<R, D> {
             .map_err(response_status)
     }
 
+    /// A coordinator's hello: says our boot number, and is a hint to ask it now
+    /// about what is in doubt.
     async fn get_status(
         &self,
         request: Request<v1::GetStatusRequest>,

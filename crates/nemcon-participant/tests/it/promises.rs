@@ -6,7 +6,7 @@ use nemcon_proto::v1;
 use tonic::Code;
 
 use crate::node::{attempt, start, transaction};
-use crate::store::{Add, add};
+use crate::store::{Add, add, number};
 
 #[tokio::test(flavor = "current_thread")]
 async fn a_vote_survives_a_restart_and_waits_for_its_coordinator() {
@@ -18,6 +18,7 @@ async fn a_vote_survives_a_restart_and_waits_for_its_coordinator() {
     };
     let vote = node.prepare(vec![operation.clone()]).await.unwrap();
     assert_eq!(vote.vote(), v1::Vote::Yes, "{vote:?}");
+    assert_eq!(number(&vote.results[0].value), 5);
     let before = node.inside.peek(Add::nothing_to("alice")).await.unwrap();
     assert_eq!(before.committed.unwrap(), 0);
     assert_eq!(before.pending.unwrap().unwrap(), 5);

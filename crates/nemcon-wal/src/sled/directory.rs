@@ -11,12 +11,21 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::error::OpenError;
 use crate::mark::{MARK_BYTES, Mark};
 
 /// The format this code writes, and the newest it reads.
 const FORMAT: u64 = 1;
+
+/// How long a lock may be held by one who is just going: a process that is
+/// ending, or a child of one between its fork and its exec.
+const LOCK_WAIT_MAX: Duration = Duration::from_secs(1);
+
+/// How often that is looked at.
+const LOCK_WAIT_STEP: Duration = Duration::from_millis(5);
 
 const FORMAT_PREFIX: &str = "nemcon-log ";
 
@@ -138,12 +147,20 @@ fn take_lock(dir: &Path) -> Result<File, OpenError> {
         .write(true)
         .open(&path)
         .map_err(failed("open", &path))?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => Err(OpenError::InUse {
-            dir: dir.to_owned(),
-        }),
-        Err(TryLockError::Error(error)) => Err(failed("lock", &path)(error)),
+    let deadline = Instant::now() + LOCK_WAIT_MAX;
+    loop {
+        match lock.try_lock() {
+            Ok(()) => return Ok(lock),
+            Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
+                thread::sleep(LOCK_WAIT_STEP);
+            }
+            Err(TryLockError::WouldBlock) => {
+                return Err(OpenError::InUse {
+                    dir: dir.to_owned(),
+                });
+            }
+            Err(TryLockError::Error(error)) => return Err(failed("lock", &path)(error)),
+        }
     }
 }
 

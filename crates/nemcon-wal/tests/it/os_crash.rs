@@ -18,10 +18,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use nemcon_wal::{Durability, Options, SledLog};
 
-use crate::support::{Sink, deaf, record};
+use crate::support::{PATIENCE, Sink, deaf, record};
 use crate::writer_process::{Writer, record_bytes};
 
 const ROUNDS: u64 = 10;
@@ -45,9 +47,17 @@ impl Mounted {
 }
 
 impl Drop for Mounted {
+    /// Unmounts, as soon as nobody uses it any more: sled lets go of its files a
+    /// little after it was dropped.
     fn drop(&mut self) {
-        // It is not mounted if `new` has failed, and then there is nothing to do.
-        drop(run("umount", &[path(&self.at)]));
+        let deadline = Instant::now() + PATIENCE;
+        while let Err(why) = run("umount", &[path(&self.at)]) {
+            // Where `new` has failed there is nothing to unmount.
+            if why.contains("not mounted") || Instant::now() > deadline {
+                return;
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
     }
 }
 

@@ -1,0 +1,13 @@
+//! Banks as their customers meet them: a coordinator and banks in this process,
+//! each with its log in a temporary directory and on a port of its own.
+#![allow(clippy::unwrap_used)] // a test that cannot set up is to fail
+
+mod accounts;
+mod cluster;
+mod coordinators;
+mod fake;
+mod hold;
+mod lost;
+mod peek;
+mod restart;
+mod transfers;

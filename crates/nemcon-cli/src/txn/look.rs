@@ -1,0 +1,125 @@
+//! Listing and showing transactions.
+
+use nemcon_client::View;
+use nemcon_core::coordinator::event::{BranchView, VoteKind};
+use nemcon_core::id::TransactionId;
+use nemcon_core::message::Outcome;
+use nemcon_core::time::Millis;
+use nemcon_proto::convert::timestamp;
+use nemcon_proto::v1;
+use serde_json::{Value, json};
+
+use super::{List, shown};
+use crate::failure::{Exit, Failure, no};
+use crate::json::{self, Types};
+use crate::session::Session;
+use crate::table::Table;
+
+/// `nemcon txn list`.
+pub(super) async fn list(session: &Session, arguments: List) -> Result<Exit, Failure> {
+    let wanted = nemcon_client::List {
+        states: arguments.states.into_iter().map(Into::into).collect(),
+        below: None,
+        max: Some(arguments.limit),
+    };
+    let page = session.client().transactions(wanted).await?;
+    if arguments.json {
+        let types = Types::new()?;
+        let views = page.views.into_iter();
+        let written: Result<Vec<Value>, _> =
+            views.map(|view| types.write(&v1::Transaction::from(view))).collect();
+        json::print(&json!({ "transactions": written? }));
+        return Ok(Exit::Done);
+    }
+    let mut table = Table::new(["TRANSACTION", "STATE", "BEGAN", "PARTICIPANTS", "REASON"]);
+    for view in &page.views {
+        let names: Vec<&str> =
+            view.branches.iter().map(|branch| branch.participant.as_str()).collect();
+        let began = view.history.iter().next().map_or(view.transaction.minted_at(), |(_, at)| at);
+        table.row([
+            view.transaction.to_string(),
+            shown(view.state).into(),
+            timestamp(began).to_string(),
+            names.join(","),
+            view.cause.as_ref().map(|cause| cause.refusal.reason.to_string()).unwrap_or_default(),
+        ]);
+    }
+    say!("{}", table);
+    if page.below.is_some() {
+        eprintln!("There are more; --limit takes up to {}.", nemcon_proto::convert::LIST_MAX);
+    }
+    Ok(Exit::Done)
+}
+
+/// `nemcon txn show`.
+pub(super) async fn show(
+    session: &Session,
+    id: TransactionId,
+    as_json: bool,
+) -> Result<Exit, Failure> {
+    let view = session.client().transaction(id).await?;
+    if as_json {
+        json::print(&Types::new()?.write(&v1::Transaction::from(view))?);
+    } else {
+        print_view(&view);
+    }
+    Ok(Exit::Done)
+}
+
+fn print_view(view: &View) {
+    say!("transaction  {}", view.transaction);
+    say!("attempt      {}", view.attempt);
+    say!("state        {}", shown(view.state));
+    say!("outcome      {}", outcome(view));
+    if let Some(cause) = &view.cause {
+        say!("reason       {}", no(cause));
+    }
+    if let Some(deadline) = view.deadline {
+        say!("deadline     {}", timestamp(deadline));
+    }
+    say!();
+    print!("{}", history(view));
+    if !view.branches.is_empty() {
+        say!();
+        print!("{}", branches(&view.branches));
+    }
+}
+
+fn outcome(view: &View) -> &'static str {
+    match view.outcome {
+        Some(Outcome::Committed) => "committed",
+        Some(Outcome::Aborted) => "aborted",
+        None if view.decided_by_participant => "not known yet: its one participant decides",
+        None => "not decided yet",
+    }
+}
+
+fn history(view: &View) -> Table {
+    let mut table = Table::new(["STATE", "ENTERED", ">AFTER"]);
+    let mut before: Option<Millis> = None;
+    for (state, at) in view.history.iter() {
+        let after = before.map(|before| at.since(before).to_string()).unwrap_or_default();
+        table.row([shown(state).into(), timestamp(at).to_string(), after]);
+        before = Some(at);
+    }
+    table
+}
+
+fn branches(branches: &[BranchView]) -> Table {
+    let mut table = Table::new(["PARTICIPANT", "VOTE", "ACKNOWLEDGED"]);
+    for branch in branches {
+        let acknowledged = if branch.acknowledged { "yes" } else { "no" };
+        let vote = branch.vote.map_or("-", vote);
+        table.row([branch.participant.to_string(), vote.into(), acknowledged.into()]);
+    }
+    table
+}
+
+/// A vote as it is shown.
+pub(super) const fn vote(vote: VoteKind) -> &'static str {
+    match vote {
+        VoteKind::Yes => "yes",
+        VoteKind::No => "no",
+        VoteKind::ReadOnly => "read-only",
+    }
+}

@@ -1,0 +1,155 @@
+//! `nemcon up`: a whole cluster in one process.
+//!
+//! Nothing is global in a node, so a coordinator and any number of banks can live
+//! side by side, each on a thread of its own with its own log. They talk over
+//! gRPC on loopback, as they would from machine to machine.
+
+mod cluster;
+mod plan;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use nemcon_client::{Address, Client, ClientError, Settings};
+use nemcon_core::coordinator::event::ParticipantView;
+use nemcon_core::id::ParticipantName;
+use tokio::time::{Instant, sleep};
+use tracing_subscriber::EnvFilter;
+
+use crate::failure::{Exit, Failure};
+use crate::out::say;
+use crate::table::Table;
+use crate::up::cluster::Cluster;
+use crate::up::plan::Plan;
+
+/// How long the banks may take to register.
+const REGISTERED_MAX: Duration = Duration::from_secs(10);
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// End of the help text.
+pub(crate) const HELP: &str = "\
+The coordinator listens on the port base, the i-th bank on the port base + 10 * i, all on \
+127.0.0.1; with port base 0 every node takes any free port. Data stays in the data directory, one \
+directory for each node: start again with the same one to go on where you stopped. ctrl-c or \
+SIGTERM finishes what is in flight and stops; a second one stops at once, which is safe too.
+
+Examples:
+  nemcon up
+  nemcon up --banks home,AB,CD --data-dir /tmp/nemcon --port-base 7200";
+
+/// What to start.
+#[derive(Debug, Args)]
+pub(crate) struct Up {
+    /// Names of the banks
+    #[arg(long, value_name = "NAME,NAME,…", value_delimiter = ',',
+        default_value = "bank-a,bank-b,bank-c")]
+    banks: Vec<ParticipantName>,
+    /// Where the logs and the data live; made if missing
+    #[arg(long, value_name = "DIR", default_value = "./nemcon-data", env = "NEMCON_DATA_DIR")]
+    data_dir: PathBuf,
+    /// Port of the coordinator; the banks follow in steps of 10
+    #[arg(long, value_name = "N", default_value_t = plan::PORT_BASE)]
+    port_base: u16,
+    /// Log what the nodes do, on standard error
+    #[arg(long, short)]
+    verbose: bool,
+}
+
+/// Runs a cluster until it is told to stop.
+pub(crate) async fn run(arguments: Up) -> Result<Exit, Failure> {
+    log(arguments.verbose);
+    let plan = Plan::new(arguments.banks, arguments.data_dir, arguments.port_base)?;
+    plan.check_ports()?;
+    let cluster = Cluster::start(&plan)?;
+    let ready = async {
+        let all = registered(&cluster).await?;
+        // Not before: opening a damaged log panics inside the storage engine, and
+        // is caught there.
+        nemcon_node::telemetry::stop_on_panic();
+        greet(&plan, &cluster, &all);
+        Ok(())
+    };
+    if let Err(failure) = ready.await {
+        // What failed first is what is worth saying.
+        let _ = cluster.stop().await;
+        return Err(failure);
+    }
+    cluster.until_told_to_stop().await?;
+    say!("\nstopping: finishing what is in flight (ctrl-c again stops at once)");
+    cluster.stop().await?;
+    say!("stopped; `nemcon up` goes on where it left off");
+    Ok(Exit::Done)
+}
+
+/// Quiet by default: what the nodes do is of interest when something is wrong.
+fn log(verbose: bool) {
+    let level = if verbose { "info" } else { "warn" };
+    let filter = EnvFilter::try_from_env("NEMCON_LOG_LEVEL");
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter.unwrap_or_else(|_| EnvFilter::new(level)))
+        .with_writer(std::io::stderr);
+    // A second call in one process changes nothing.
+    let _ = lines.try_init();
+}
+
+/// Waits until every bank is registered with its present address and has
+/// answered. Gives all that the coordinator knows, banks of earlier times too.
+async fn registered(cluster: &Cluster) -> Result<Vec<ParticipantView>, Failure> {
+    let url: Address = cluster.coordinator().url().parse().map_err(ClientError::from)?;
+    let settings = Settings {
+        give_up_after: REGISTERED_MAX,
+        ..Settings::default()
+    };
+    let client = Client::new(url.clone(), settings);
+    let until = Instant::now() + REGISTERED_MAX;
+    loop {
+        let views = client.participants().await?;
+        // A registration of an earlier run counts for nothing: the boot number is
+        // known when the bank has answered to the coordinator that runs now.
+        let missing: Vec<ParticipantName> = cluster
+            .banks()
+            .filter(|(name, url)| {
+                let here = |view: &ParticipantView| view.name == **name && view.address == *url;
+                !views.iter().any(|view| here(view) && view.reachable && view.boot.is_some())
+            })
+            .map(|(name, _)| name.clone())
+            .collect();
+        if missing.is_empty() {
+            return Ok(views);
+        }
+        if Instant::now() >= until {
+            return Err(Failure::BanksMissing {
+                names: missing,
+                url,
+                seconds: REGISTERED_MAX.as_secs(),
+            });
+        }
+        sleep(LOOK_AGAIN).await;
+    }
+}
+
+/// Says where everything is, and what to do with it.
+fn greet(plan: &Plan, cluster: &Cluster, all: &[ParticipantView]) {
+    say!("nemcon is up, with its data in {}\n", plan.data_dir().display());
+    let mut table = Table::new(["NODE", "ADDRESS"]);
+    table.row(["coordinator".into(), cluster.coordinator().url().to_owned()]);
+    for (name, url) in cluster.banks() {
+        table.row([name.to_string(), url.to_owned()]);
+    }
+    say!("{table}");
+    for gone in all.iter().filter(|view| !cluster.banks().any(|(name, _)| *name == view.name)) {
+        let name = &gone.name;
+        say!(
+            "{name} is registered from an earlier time and not started now: start it with \
+             --banks, or give it up with `nemcon participants remove {name}`.\n"
+        );
+    }
+    say!("{}", plan.things_to_try(cluster.coordinator().url(), &program()));
+    say!("Stop with ctrl-c.");
+}
+
+/// The program as it was called, so that what is printed can be pasted.
+fn program() -> String {
+    std::env::args().next().unwrap_or_else(|| "nemcon".into())
+}

@@ -1,0 +1,4 @@
+//! Tests of the whole house: its documents, and its programs as processes.
+
+mod architecture;
+mod errors;
