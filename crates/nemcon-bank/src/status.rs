@@ -59,12 +59,16 @@ pub(crate) fn no_outcome(error: ClientError) -> Status {
             );
             Refusal::retryable(Reason::NOT_SERVING, message).into()
         }
+        // Not the error's own words: our Rust client says the same of us.
         ClientError::Unknown {
             transaction,
             coordinator,
-            ..
+            why,
         } => {
-            let message = error.to_string();
+            let message = format!(
+                "{why}; transaction {transaction} may have committed, and may not: send it again \
+                 under that id"
+            );
             let told = Refusal::retryable(Reason::OUTCOME_UNKNOWN, message).into();
             Refused {
                 coordinator,

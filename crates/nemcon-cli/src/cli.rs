@@ -28,8 +28,14 @@ After 1, 2 and 4 nothing has been done; after 3 it may have been: ask with `nemc
 #[command(about = "Atomic commit across services: starts a cluster, moves money, looks inside")]
 struct Cli {
     /// The coordinator to talk to
-    #[arg(long, global = true, value_name = "URL", env = "NEMCON_COORDINATOR",
-        default_value = "http://127.0.0.1:7100", help_heading = "Global options")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        env = "NEMCON_COORDINATOR",
+        default_value = "http://127.0.0.1:7100",
+        help_heading = "Global options"
+    )]
     coordinator: Address,
     #[command(subcommand)]
     command: Command,
@@ -74,7 +80,9 @@ pub(crate) fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<Exit, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
     let runtime = runtime.map_err(|source| Failure::System {
         doing: "start a runtime",
         source,
@@ -105,7 +113,11 @@ fn misunderstood(error: &clap::Error) -> ExitCode {
         | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
             // A reader that has gone is no reason to complain.
             let _ = error.print();
-            ExitCode::from(if error.use_stderr() { Exit::Usage } else { Exit::Done })
+            ExitCode::from(if error.use_stderr() {
+                Exit::Usage
+            } else {
+                Exit::Done
+            })
         }
         _ => {
             eprintln!("nemcon: {}", one_line(&error.to_string()));
@@ -152,8 +164,14 @@ mod tests {
             ("txn list --state done", ["done", "committed"]),
             ("up --banks a,b!", ["b!", "1 to 64 characters"]),
             ("up --port-base 70000", ["70000", "65535"]),
-            ("bank replay f --home h --opening-balance 1 --in-flight 0", ["0", "1..=4096"]),
-            ("bank replay f --home h --opening-balance -1", ["-1", "less than 0.00"]),
+            (
+                "bank replay f --home h --opening-balance 1 --in-flight 0",
+                ["0", "1..=4096"],
+            ),
+            (
+                "bank replay f --home h --opening-balance -1",
+                ["-1", "less than 0.00"],
+            ),
             ("frobnicate", ["frobnicate", "unrecognized subcommand"]),
         ] {
             let said = mistake(line);
@@ -166,7 +184,10 @@ mod tests {
 
     #[test]
     fn the_coordinator_can_be_named_before_and_after_the_command() {
-        for line in ["--coordinator http://a:1 txn list", "txn list --coordinator http://a:1"] {
+        for line in [
+            "--coordinator http://a:1 txn list",
+            "txn list --coordinator http://a:1",
+        ] {
             let arguments = std::iter::once("nemcon").chain(line.split_whitespace());
             let cli = Cli::try_parse_from(arguments).unwrap();
             assert_eq!(cli.coordinator.to_string(), "http://a:1");

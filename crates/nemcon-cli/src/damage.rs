@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::failure::{Exit, Failure, complain};
 use crate::json::{self, Types};
 use crate::operator::Operator;
+use crate::out::say;
 use crate::session::Session;
 use crate::table::Table;
 
@@ -79,8 +80,8 @@ async fn gather(session: &Session) -> Result<Vec<Found>, Failure> {
             }
         };
         for damage in there {
-            let damage = Damage::try_from(damage)
-                .map_err(|error| Failure::Nonsense(error.to_string()))?;
+            let damage =
+                Damage::try_from(damage).map_err(|error| Failure::Nonsense(error.to_string()))?;
             add(&mut all, damage);
         }
     }
@@ -107,16 +108,26 @@ async fn list(session: &Session, as_json: bool) -> Result<Exit, Failure> {
     let all = gather(session).await?;
     if as_json {
         let types = Types::new()?;
-        let written: Result<Vec<Value>, _> =
-            all.into_iter().map(|found| types.write(&v1::Damage::from(found.damage))).collect();
+        let written: Result<Vec<Value>, _> = all
+            .into_iter()
+            .map(|found| types.write(&v1::Damage::from(found.damage)))
+            .collect();
         json::print(&json!({ "damage": written? }));
         return Ok(Exit::Done);
     }
-    let mut table =
-        Table::new(["TRANSACTION", "PARTICIPANT", "BY HAND", "DECIDED", "RECORDED", "REASON"]);
+    let mut table = Table::new([
+        "TRANSACTION",
+        "PARTICIPANT",
+        "BY HAND",
+        "DECIDED",
+        "RECORDED",
+        "REASON",
+    ]);
     for Found { damage, .. } in all {
         table.row([
-            damage.transaction.map_or_else(|| damage.attempt.to_string(), |id| id.to_string()),
+            damage
+                .transaction
+                .map_or_else(|| damage.attempt.to_string(), |id| id.to_string()),
             damage.participant.to_string(),
             damage.by_hand.map_or("lost", outcome).into(),
             outcome(damage.decided).into(),
@@ -124,7 +135,7 @@ async fn list(session: &Session, as_json: bool) -> Result<Exit, Failure> {
             damage.reason,
         ]);
     }
-    say!("{}", table);
+    say!("{table}");
     Ok(Exit::Done)
 }
 
@@ -158,7 +169,10 @@ async fn acknowledge(
         operator.acknowledge_damage(attempt).await?;
     }
     if found.at_coordinator {
-        session.client().acknowledge_damage(attempt, participant).await?;
+        session
+            .client()
+            .acknowledge_damage(attempt, participant)
+            .await?;
     }
     say!("acknowledged the damage of {transaction} at {participant}");
     Ok(Exit::Done)

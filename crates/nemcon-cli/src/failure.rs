@@ -14,7 +14,7 @@ use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use nemcon_client::{Address, ClientError};
+use nemcon_client::ClientError;
 use nemcon_core::coordinator::record::Cause;
 use nemcon_core::id::{NameError, ParticipantName, TransactionId};
 use nemcon_core::reason::{Reason, Refusal};
@@ -54,7 +54,7 @@ pub(crate) enum Failure {
     )]
     NoCoordinator {
         /// Where one was looked for.
-        url: Address,
+        url: String,
         /// What was found.
         why: String,
     },
@@ -65,7 +65,7 @@ pub(crate) enum Failure {
     )]
     NotACoordinator {
         /// Where one was looked for.
-        url: Address,
+        url: String,
         /// What it said instead.
         what: String,
     },
@@ -78,7 +78,7 @@ pub(crate) enum Failure {
         /// The name.
         name: ParticipantName,
         /// The coordinator.
-        url: Address,
+        url: String,
         /// Who is registered.
         known: Vec<ParticipantName>,
     },
@@ -105,7 +105,7 @@ pub(crate) enum Failure {
         /// Which.
         names: Vec<ParticipantName>,
         /// The coordinator.
-        url: Address,
+        url: String,
         /// How long they were waited for.
         seconds: u64,
     },
@@ -119,7 +119,7 @@ pub(crate) enum Failure {
     },
     /// The coordinator gave no outcome.
     #[error("{0}{next}", next = next_step(.0))]
-    Client(#[from] ClientError),
+    Client(Box<ClientError>),
     /// A call to a participant failed.
     #[error("{name} at {address} does not answer: {why}; is it running?")]
     ParticipantSilent {
@@ -162,12 +162,12 @@ pub(crate) enum Failure {
     #[error("the answer makes no sense: {0}; are nemcon and the nodes of one version?")]
     Nonsense(String),
     /// A node of `nemcon up` did not start, or ended badly.
-    #[error("{node}: {}", nemcon_node::node::Chain(source))]
+    #[error("{node}: {}", nemcon_node::node::Chain(source.as_ref()))]
     Node {
         /// Which.
         node: String,
         /// Why.
-        source: NodeError,
+        source: Box<NodeError>,
     },
     /// The operating system refused.
     #[error("cannot {doing}: {source}")]
@@ -177,6 +177,12 @@ pub(crate) enum Failure {
         /// Why not.
         source: std::io::Error,
     },
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        Self::Client(Box::new(error))
+    }
 }
 
 impl Failure {
@@ -230,7 +236,9 @@ fn next_step(error: &ClientError) -> String {
 /// A no, with the word that programs and `docs/errors.md` know it by.
 pub(crate) fn no(cause: &Cause) -> String {
     let Cause {
-        refusal: Refusal { reason, message, .. },
+        refusal: Refusal {
+            reason, message, ..
+        },
         participant,
     } = cause;
     match participant {
@@ -291,7 +299,7 @@ pub(crate) fn complain(error: &dyn Error) {
 
 #[cfg(test)]
 mod tests {
-    use nemcon_client::new_transaction_id;
+    use nemcon_client::{Address, new_transaction_id};
 
     use super::*;
 
@@ -339,12 +347,21 @@ mod tests {
         };
         let bad = "x".parse::<Address>().unwrap_err();
         for (failure, exit) in [
-            (Failure::Client(nobody("refused")), Exit::Unreachable),
-            (Failure::Client(ClientError::Refused(Box::new(no.into()))), Exit::Refused),
-            (Failure::Client(bad.into()), Exit::Usage),
+            (nobody("refused").into(), Exit::Unreachable),
+            (
+                ClientError::Refused(Box::new(no.into())).into(),
+                Exit::Refused,
+            ),
+            (ClientError::from(bad).into(), Exit::Usage),
             (aborted, Exit::Refused),
             (Failure::Usage("x".into()), Exit::Usage),
-            (Failure::BankDown { name: name("a"), address: "x".into() }, Exit::Unreachable),
+            (
+                Failure::BankDown {
+                    name: name("a"),
+                    address: "x".into(),
+                },
+                Exit::Unreachable,
+            ),
         ] {
             assert_eq!(failure.exit(), exit, "{failure}");
         }
@@ -367,7 +384,7 @@ mod tests {
     fn a_missing_bank_is_named_among_those_there_are() {
         let failure = |known: &[&str]| Failure::NoSuchBank {
             name: name("bank-z"),
-            url: url(),
+            url: url().to_string(),
             known: known.iter().map(|text| name(text)).collect(),
         };
         let message = failure(&["bank-a", "bank-b"]).to_string();

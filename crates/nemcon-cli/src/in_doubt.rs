@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use crate::failure::{Exit, Failure};
 use crate::json::{self, Types};
 use crate::operator::Operator;
+use crate::out::say;
 use crate::session::Session;
 use crate::table::Table;
 
@@ -94,14 +95,22 @@ impl Whom {
             return Ok(vec![Operator::of(name.as_str(), &view.address)?]);
         }
         let views = session.participants().iter();
-        views.map(|view| Operator::of(view.name.as_str(), &view.address)).collect()
+        views
+            .map(|view| Operator::of(view.name.as_str(), &view.address))
+            .collect()
     }
 }
 
 async fn list(whom: Whom, as_json: bool, coordinator: &Address) -> Result<Exit, Failure> {
     let types = Types::new()?;
-    let mut table =
-        Table::new(["PARTICIPANT", "TRANSACTION", "PREPARED", ">ASKED", "COORDINATOR", "LOCKS"]);
+    let mut table = Table::new([
+        "PARTICIPANT",
+        "TRANSACTION",
+        "PREPARED",
+        ">ASKED",
+        "COORDINATOR",
+        "LOCKS",
+    ]);
     let mut found: Vec<Value> = Vec::new();
     let mut silent = None;
     for operator in whom.operators(coordinator).await? {
@@ -127,7 +136,7 @@ async fn list(whom: Whom, as_json: bool, coordinator: &Address) -> Result<Exit, 
     if as_json {
         json::print(&json!({ "attempts": found }));
     } else {
-        say!("{}", table);
+        say!("{table}");
     }
     Ok(silent.unwrap_or(Exit::Done))
 }
@@ -136,7 +145,11 @@ fn row(name: &str, attempt: &v1::AttemptInDoubt) -> [String; 6] {
     [
         name.into(),
         attempt.transaction_id.clone(),
-        attempt.prepared_at.as_ref().map(ToString::to_string).unwrap_or_default(),
+        attempt
+            .prepared_at
+            .as_ref()
+            .map(ToString::to_string)
+            .unwrap_or_default(),
         attempt.questions.to_string(),
         attempt.coordinator_address.clone(),
         attempt.locks.join(", "),
@@ -151,18 +164,30 @@ async fn resolve(arguments: Resolve, coordinator: &Address) -> Result<Exit, Fail
         reason,
         ..
     } = arguments;
-    let outcome = if commit { Outcome::Committed } else { Outcome::Aborted };
+    let outcome = if commit {
+        Outcome::Committed
+    } else {
+        Outcome::Aborted
+    };
     for operator in whom.operators(coordinator).await? {
         let attempts = operator.in_doubt().await?.unwrap_or_default();
         let id = transaction.to_string();
-        let attempt = attempts.into_iter().find(|attempt| attempt.transaction_id == id);
+        let attempt = attempts
+            .into_iter()
+            .find(|attempt| attempt.transaction_id == id);
         let attempt: AttemptId = attempt
             .and_then(|attempt| attempt.attempt)
             .ok_or_else(|| not_in_doubt(operator.name(), transaction))?
             .try_into()
             .map_err(|error| Failure::Nonsense(format!("{error}")))?;
         let reason = reason.clone();
-        operator.resolve(Resolution { attempt, outcome, reason }).await?;
+        operator
+            .resolve(Resolution {
+                attempt,
+                outcome,
+                reason,
+            })
+            .await?;
         let done = if commit { "committed" } else { "aborted" };
         say!("{done} {transaction} at {} by hand", operator.name());
     }

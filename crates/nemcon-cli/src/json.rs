@@ -8,8 +8,9 @@
 use nemcon_core::message::Payload;
 use prost::{Message, Name};
 use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor};
-use serde::Deserialize;
 use serde_json::{Value, json};
+
+use crate::out::say;
 
 /// What can go wrong between a message and its JSON.
 #[derive(Debug, thiserror::Error)]
@@ -129,7 +130,10 @@ mod tests {
     }"#;
 
     fn read(text: &str) -> Result<RunTransactionRequest, String> {
-        Types::new().unwrap().read(text).map_err(|error| error.to_string())
+        Types::new()
+            .unwrap()
+            .read(text)
+            .map_err(|error| error.to_string())
     }
 
     fn withdrawal() -> Withdraw {
@@ -146,7 +150,10 @@ mod tests {
         let request = read(TRANSFER).unwrap();
         assert_eq!(request.timeout_ms, 500);
         let action = request.operations[0].action.as_ref().unwrap();
-        assert_eq!(action.type_url, "type.googleapis.com/nemcon.bank.v1.Withdraw");
+        assert_eq!(
+            action.type_url,
+            "type.googleapis.com/nemcon.bank.v1.Withdraw"
+        );
         assert_eq!(Withdraw::decode(action.value.as_slice()), Ok(withdrawal()));
     }
 
@@ -165,7 +172,7 @@ mod tests {
             ("{} {}", "trailing"),
             (&TRANSFER.replace("nemcon.bank.v1.Withdraw", "x.Y"), "x.Y"),
             (&TRANSFER.replace("amountMinor", "ammount"), "ammount"),
-            (&TRANSFER.replace("2500", "25.5"), "25.5"),
+            (&TRANSFER.replace("2500", "25.5"), "expected integer"),
         ] {
             let error = read(text).unwrap_err();
             assert!(error.contains(why), "{text}: {error}");
@@ -207,6 +214,9 @@ mod tests {
             ..RunTransactionResponse::default()
         };
         let written = Types::new().unwrap().write(&response).unwrap();
-        assert_eq!(written, json!({ "transactionId": "t", "outcome": "OUTCOME_COMMITTED" }));
+        assert_eq!(
+            written,
+            json!({ "transactionId": "t", "outcome": "OUTCOME_COMMITTED" })
+        );
     }
 }

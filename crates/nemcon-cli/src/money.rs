@@ -22,7 +22,9 @@ pub(crate) struct Minor(pub(crate) i64);
 
 /// A text that is no amount.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is no amount: {why}; want a decimal with at most two places, such as 25, 25.00 or .80")]
+#[error(
+    "{text:?} is no amount: {why}; want a decimal with at most two places, such as 25, 25.00 or .80"
+)]
 pub(crate) struct AmountError {
     text: String,
     why: &'static str,
@@ -51,14 +53,24 @@ impl FromStr for Minor {
         if major.contains(',') || minor.contains(',') {
             return Err(refused("a comma has no place in it"));
         }
-        if !major.bytes().chain(minor.bytes()).all(|byte| byte.is_ascii_digit()) {
+        if !major
+            .bytes()
+            .chain(minor.bytes())
+            .all(|byte| byte.is_ascii_digit())
+        {
             return Err(refused("there is something in it besides digits"));
         }
         if minor.len() > PLACES_MAX {
             return Err(refused("it has more than two places"));
         }
         magnitude(major, minor)
-            .and_then(|minor| if negative { minor.checked_neg() } else { Some(minor) })
+            .and_then(|minor| {
+                if negative {
+                    minor.checked_neg()
+                } else {
+                    Some(minor)
+                }
+            })
             .map(Self)
             .ok_or_else(|| refused("it is larger than any account can hold"))
     }
@@ -68,9 +80,9 @@ impl FromStr for Minor {
 fn magnitude(major: &str, minor: &str) -> Option<i64> {
     let padded = format!("{minor:0<PLACES_MAX$}");
     let places = major.bytes().chain(padded.bytes());
-    places.map(|digit| i64::from(digit - b'0')).try_fold(0_i64, |sum, digit| {
-        sum.checked_mul(10)?.checked_add(digit)
-    })
+    places
+        .map(|digit| i64::from(digit - b'0'))
+        .try_fold(0_i64, |sum, digit| sum.checked_mul(10)?.checked_add(digit))
 }
 
 /// An amount to move: the same, but more than nothing. For the command line,

@@ -64,7 +64,9 @@ impl Operator {
         let mut service = self.service.clone();
         let call = service.list_damage(v1::ListDamageRequest {});
         let answer = nemcon_net::call(CALL_TIMEOUT, call).await;
-        answer.map(|response| response.damage).map_err(|status| self.failed(&status))
+        answer
+            .map(|response| response.damage)
+            .map_err(|status| self.failed(&status))
     }
 
     /// Takes damage off its list.

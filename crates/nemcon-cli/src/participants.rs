@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::failure::{Exit, Failure};
 use crate::json::{self, Types};
+use crate::out::say;
 use crate::session::Session;
 use crate::table::Table;
 
@@ -40,11 +41,15 @@ pub(crate) async fn run(command: Command, coordinator: &Address) -> Result<Exit,
     match command {
         Command::List { json: true } => {
             let types = Types::new()?;
-            let all = session.participants().iter().cloned().map(v1::Participant::from);
+            let all = session
+                .participants()
+                .iter()
+                .cloned()
+                .map(v1::Participant::from);
             let written: Result<Vec<Value>, _> = all.map(|one| types.write(&one)).collect();
             json::print(&serde_json::json!({ "participants": written? }));
         }
-        Command::List { json: false } => print!("{}", table(session.participants())),
+        Command::List { json: false } => say!("{}", table(session.participants())),
         Command::Remove { name } => {
             session.client().remove_participant(&name).await?;
             say!("removed {name}");
@@ -61,7 +66,8 @@ fn table(participants: &[ParticipantView]) -> Table {
             view.address.clone(),
             if view.reachable { "answers" } else { "down" }.into(),
             view.unfinished.to_string(),
-            view.boot.map_or_else(|| "?".into(), |boot| boot.to_string()),
+            view.boot
+                .map_or_else(|| "?".into(), |boot| boot.to_string()),
         ]);
     }
     table

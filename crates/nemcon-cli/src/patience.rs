@@ -18,7 +18,9 @@ pub(crate) fn parse(text: &str) -> Result<Duration, String> {
     millis
         .filter(|millis| (1..=MILLIS_MAX).contains(millis))
         .map(Duration::from_millis)
-        .ok_or_else(|| format!("{text:?} is no length of time; want 500ms, 30s, 5m or 2h, at most 168h"))
+        .ok_or_else(|| {
+            format!("{text:?} is no length of time; want 500ms, 30s, 5m or 2h, at most 168h")
+        })
 }
 
 #[cfg(test)]
@@ -27,10 +29,25 @@ mod tests {
 
     #[test]
     fn times_have_a_number_and_a_unit() {
-        for (text, millis) in [("500ms", 500), ("30s", 30_000), ("5m", 300_000), ("2h", 7_200_000)] {
+        for (text, millis) in [
+            ("500ms", 500),
+            ("30s", 30_000),
+            ("5m", 300_000),
+            ("2h", 7_200_000),
+        ] {
             assert_eq!(parse(text), Ok(Duration::from_millis(millis)));
         }
-        for bad in ["", "5", "m", "0s", "-1s", "1.5m", "5 m", "169h", "99999999999999999999h"] {
+        for bad in [
+            "",
+            "5",
+            "m",
+            "0s",
+            "-1s",
+            "1.5m",
+            "5 m",
+            "169h",
+            "99999999999999999999h",
+        ] {
             assert!(parse(bad).unwrap_err().contains("want 500ms"), "{bad}");
         }
     }

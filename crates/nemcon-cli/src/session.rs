@@ -61,11 +61,13 @@ impl Session {
             give_up_after,
             ..Settings::default()
         };
-        let asked = Client::new(url.clone(), patience(SERVING_MAX)).participants().await;
+        let asked = Client::new(url.clone(), patience(SERVING_MAX))
+            .participants()
+            .await;
         let participants = asked.map_err(|error| match error {
             ClientError::Unreachable { why, .. } | ClientError::Protocol { what: why, .. } => {
                 Failure::NotACoordinator {
-                    url: url.clone(),
+                    url: url.to_string(),
                     what: why,
                 }
             }
@@ -92,10 +94,18 @@ impl Session {
         let found = self.participants.iter().find(|view| view.name == *name);
         let bank = found.ok_or_else(|| Failure::NoSuchBank {
             name: name.clone(),
-            url: self.client.address().clone(),
-            known: self.participants.iter().map(|view| view.name.clone()).collect(),
+            url: self.client.address().to_string(),
+            known: self
+                .participants
+                .iter()
+                .map(|view| view.name.clone())
+                .collect(),
         })?;
-        if bank.reachable { Ok(bank) } else { Err(down(bank)) }
+        if bank.reachable {
+            Ok(bank)
+        } else {
+            Err(down(bank))
+        }
     }
 
     /// Runs operations as one transaction, and again if that can help. All their
@@ -114,7 +124,10 @@ impl Session {
             let cause = match report.ending {
                 Ending::Committed(results) => {
                     let transaction = report.transaction;
-                    return Ok(Committed { transaction, results });
+                    return Ok(Committed {
+                        transaction,
+                        results,
+                    });
                 }
                 Ending::Aborted(cause) => cause,
             };
@@ -134,7 +147,10 @@ impl Session {
     /// says more than a deadline which has passed.
     async fn blame(&self, transaction: &Transaction) -> Result<(), Failure> {
         let asked = |view: &&ParticipantView| {
-            transaction.operations.iter().any(|(name, _)| *name == view.name)
+            transaction
+                .operations
+                .iter()
+                .any(|(name, _)| *name == view.name)
         };
         let now = self.client.participants().await?;
         match now.iter().filter(asked).find(|view| !view.reachable) {
@@ -150,7 +166,8 @@ impl Session {
         R: Message + Name + Default,
     {
         let done = self.run(vec![operation(bank, action, true)]).await?;
-        done.result(0)?.ok_or_else(|| Failure::Nonsense("there is no result".into()))
+        done.result(0)?
+            .ok_or_else(|| Failure::Nonsense("there is no result".into()))
     }
 }
 
@@ -178,15 +195,22 @@ fn down(bank: &ParticipantView) -> Failure {
 /// Whether anybody listens at an address at all.
 async fn find(url: &Address) -> Result<(), Failure> {
     let nobody = |why: String| Failure::NoCoordinator {
-        url: url.clone(),
+        url: url.to_string(),
         why,
     };
     // An IPv6 address stands in brackets there, and without them here.
-    let host = url.uri().host().unwrap_or_default().trim_matches(['[', ']']);
+    let host = url
+        .uri()
+        .host()
+        .unwrap_or_default()
+        .trim_matches(['[', ']']);
     let port = url.uri().port_u16().unwrap_or_default();
     match timeout(CONNECT_MAX, TcpStream::connect((host, port))).await {
         Ok(Ok(_)) => Ok(()),
         Ok(Err(error)) => Err(nobody(error.to_string())),
-        Err(_) => Err(nobody(format!("no answer within {} s", CONNECT_MAX.as_secs()))),
+        Err(_) => Err(nobody(format!(
+            "no answer within {} s",
+            CONNECT_MAX.as_secs()
+        ))),
     }
 }

@@ -37,10 +37,12 @@ impl Table {
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for line in self.0.lines() {
-            writeln!(f, "{}", line.trim_end())?;
-        }
-        Ok(())
+        let lines: Vec<String> = self
+            .0
+            .lines()
+            .map(|line| line.trim_end().to_owned())
+            .collect();
+        f.write_str(&lines.join("\n"))
     }
 }
 
@@ -55,7 +57,7 @@ mod tests {
         table.row(["b".into(), "125.00".into()]);
         assert_eq!(
             table.to_string(),
-            "BANK     TOTAL\nbank-a   75.00\nb       125.00\n"
+            "BANK     TOTAL\nbank-a   75.00\nb       125.00"
         );
     }
 }

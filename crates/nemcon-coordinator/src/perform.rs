@@ -112,7 +112,9 @@ impl Hands {
             .map_or(Duration::ZERO, |_| self.patience.lock);
         let limit = self.patience.call + lock;
         let request = Request::try_from(frame);
-        let sent = match (self.links.get(&to), request) {
+        // A full link is a busy peer, not one that is gone: the call is made again
+        // after a while, and the others go on.
+        let failure = match (self.links.get(&to), request) {
             (Some(link), Ok(request)) => {
                 let (inbox, to) = (&self.inbox, to.clone());
                 Outgoing {
@@ -123,20 +125,17 @@ impl Hands {
                     limit,
                 }
                 .send(request)
-                .is_ok()
+                .err()
+                .map(|LinkFull| Failure::TimedOut)
             }
             (_, Err(error)) => {
                 tracing::error!(%error, "a bug: a message without a call");
-                false
+                Some(Failure::TimedOut)
             }
-            (None, _) => false,
+            (None, _) => Some(Failure::Unreachable),
         };
-        if !sent {
-            back.push(Event::CallFailed {
-                to,
-                call,
-                failure: Failure::Unreachable,
-            });
+        if let Some(failure) = failure {
+            back.push(Event::CallFailed { to, call, failure });
         }
     }
 }

@@ -30,6 +30,7 @@
 //! machine. What it buys: a schedule that breaks an invariant is a list of
 //! events that anyone can replay.
 #![no_std]
+#![warn(clippy::wildcard_enum_match_arm)]
 
 extern crate alloc;
 

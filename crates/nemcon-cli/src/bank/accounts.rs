@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::{Accounts, Close, Open, Show};
 use crate::failure::{Exit, Failure};
 use crate::money::Minor;
+use crate::out::say;
 use crate::path::AccountPath;
 use crate::session::Session;
 use crate::table::Table;
@@ -30,7 +31,9 @@ pub(super) async fn open(session: &Session, arguments: Open) -> Result<Exit, Fai
         opening_balance_minor: opening_balance.0,
         minimum_balance_minor: minimum_balance.0,
     };
-    let done = session.run(vec![operation(&path.bank, &action, false)]).await?;
+    let done = session
+        .run(vec![operation(&path.bank, &action, false)])
+        .await?;
     if json {
         let transaction = done.transaction.to_string();
         crate::json::print(&json!({ "account": path.to_string(), "transaction_id": transaction }));
@@ -46,7 +49,9 @@ pub(super) async fn close(session: &Session, arguments: Close) -> Result<Exit, F
     let action = v1::Close {
         account: path.account.to_string(),
     };
-    session.run(vec![operation(&path.bank, &action, false)]).await?;
+    session
+        .run(vec![operation(&path.bank, &action, false)])
+        .await?;
     say!("closed {path}");
     Ok(Exit::Done)
 }
@@ -56,9 +61,15 @@ pub(super) async fn list(session: &Session, arguments: Accounts) -> Result<Exit,
     let Accounts { bank, json } = arguments;
     let banks: Vec<ParticipantName> = match bank {
         Some(bank) => vec![bank],
-        None => session.participants().iter().map(|view| view.name.clone()).collect(),
+        None => session
+            .participants()
+            .iter()
+            .map(|view| view.name.clone())
+            .collect(),
     };
-    let mut table = Table::new(["ACCOUNT", "OWNER", ">BALANCE", ">MINIMUM", "CURRENCY", "STATE"]);
+    let mut table = Table::new([
+        "ACCOUNT", "OWNER", ">BALANCE", ">MINIMUM", "CURRENCY", "STATE",
+    ]);
     let mut listed = Vec::new();
     for bank in &banks {
         let mut after = String::new();
@@ -79,7 +90,7 @@ pub(super) async fn list(session: &Session, arguments: Accounts) -> Result<Exit,
     if json {
         crate::json::print(&json!({ "accounts": listed }));
     } else {
-        say!("{}", table);
+        say!("{table}");
     }
     Ok(Exit::Done)
 }
@@ -125,7 +136,11 @@ fn as_json(bank: &ParticipantName, account: &v1::Account) -> Value {
 
 /// `nemcon bank show`.
 pub(super) async fn show(session: &Session, arguments: Show) -> Result<Exit, Failure> {
-    let Show { path, entries, json } = arguments;
+    let Show {
+        path,
+        entries,
+        json,
+    } = arguments;
     let AccountPath { bank, account } = &path;
     let (read, read_entries) = (
         v1::Read {
@@ -136,7 +151,10 @@ pub(super) async fn show(session: &Session, arguments: Show) -> Result<Exit, Fai
         },
     );
     // In one transaction, so that the entries are those of that balance.
-    let operations = vec![operation(bank, &read, true), operation(bank, &read_entries, true)];
+    let operations = vec![
+        operation(bank, &read, true),
+        operation(bank, &read_entries, true),
+    ];
     let done = session.run(operations).await?;
     let lost = || Failure::Nonsense("there is no result".into());
     let account: v1::Account = done.result(0)?.ok_or_else(lost)?;
@@ -156,7 +174,11 @@ pub(super) async fn show(session: &Session, arguments: Show) -> Result<Exit, Fai
 /// Keeps the last entries, and sums the others up in what was brought forward.
 fn fold(statement: &mut v1::Statement, keep: usize) {
     let older = statement.entries.len().saturating_sub(keep);
-    let folded: i64 = statement.entries.drain(..older).map(|entry| entry.amount_minor).sum();
+    let folded: i64 = statement
+        .entries
+        .drain(..older)
+        .map(|entry| entry.amount_minor)
+        .sum();
     statement.brought_forward_minor += folded;
 }
 
@@ -168,17 +190,33 @@ fn print_account(path: &AccountPath, account: &v1::Account, statement: &v1::Stat
         say!("owner    {}", account.owner);
     }
     if account.minimum_balance_minor != 0 {
-        say!("minimum  {} {currency}", Minor(account.minimum_balance_minor));
+        say!(
+            "minimum  {} {currency}",
+            Minor(account.minimum_balance_minor)
+        );
     }
     say!();
-    let mut table =
-        Table::new(["BOOKED", ">AMOUNT", ">BALANCE", "AGAINST", "REFERENCE", "TRANSACTION"]);
+    let mut table = Table::new([
+        "BOOKED",
+        ">AMOUNT",
+        ">BALANCE",
+        "AGAINST",
+        "REFERENCE",
+        "TRANSACTION",
+    ]);
     let brought_forward = Minor(statement.brought_forward_minor);
     if brought_forward != Minor(0) {
         let brought_forward = brought_forward.to_string();
         let before = "brought forward".to_owned();
         let none = String::new;
-        table.row([before, brought_forward.clone(), brought_forward, none(), none(), none()]);
+        table.row([
+            before,
+            brought_forward.clone(),
+            brought_forward,
+            none(),
+            none(),
+            none(),
+        ]);
     }
     for entry in &statement.entries {
         table.row([
@@ -190,11 +228,15 @@ fn print_account(path: &AccountPath, account: &v1::Account, statement: &v1::Stat
             entry.transaction_id.clone(),
         ]);
     }
-    say!("{}", table);
+    say!("{table}");
 }
 
 fn booked_at(entry: &v1::Entry) -> String {
-    entry.booked_at.as_ref().map(ToString::to_string).unwrap_or_default()
+    entry
+        .booked_at
+        .as_ref()
+        .map(ToString::to_string)
+        .unwrap_or_default()
 }
 
 fn against(entry: &v1::Entry) -> &'static str {

@@ -8,6 +8,7 @@ use super::Audit;
 use super::books::{BankBooks, Books};
 use crate::failure::{Exit, Failure};
 use crate::operator::Operator;
+use crate::out::say;
 use crate::session::Session;
 
 /// `nemcon bank audit`.
@@ -36,7 +37,7 @@ pub(super) async fn run(session: &Session, arguments: Audit) -> Result<Exit, Fai
     if arguments.json {
         crate::json::print(&books.to_json());
     } else {
-        print!("{}", books.table());
+        say!("{}", books.table());
     }
     let imbalances = books.imbalances();
     for imbalance in &imbalances {

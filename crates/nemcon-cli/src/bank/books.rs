@@ -85,7 +85,9 @@ impl Books {
         for (currency, sums) in self.over_all() {
             if sums.clearing != 0 {
                 let clearing = shown(sums.clearing);
-                found.push(format!("all banks, {currency}: clearing is {clearing}, want 0.00"));
+                found.push(format!(
+                    "all banks, {currency}: clearing is {clearing}, want 0.00"
+                ));
             }
         }
         found
@@ -112,9 +114,20 @@ impl Books {
     /// For people.
     pub(super) fn table(&self) -> Table {
         let mut table = Table::new([
-            "BANK", ">ACCOUNTS", "CURRENCY", ">CUSTOMERS", ">CASH", ">CLEARING", ">IN DOUBT",
+            "BANK",
+            ">ACCOUNTS",
+            "CURRENCY",
+            ">CUSTOMERS",
+            ">CASH",
+            ">CLEARING",
+            ">IN DOUBT",
         ]);
-        for BankBooks { bank, totals, in_doubt } in &self.0 {
+        for BankBooks {
+            bank,
+            totals,
+            in_doubt,
+        } in &self.0
+        {
             let (accounts, in_doubt) = (totals.accounts.to_string(), in_doubt.to_string());
             let mut lines: Vec<(&str, Sums)> = totals
                 .currencies
@@ -127,14 +140,26 @@ impl Books {
             for (at, (currency, sums)) in lines.into_iter().enumerate() {
                 // What is said of the bank as a whole is said once.
                 let once = |text: &String| if at == 0 { text.clone() } else { String::new() };
-                table.row(row(once(bank), once(&accounts), currency, sums, once(&in_doubt)));
+                table.row(row(
+                    once(bank),
+                    once(&accounts),
+                    currency,
+                    sums,
+                    once(&in_doubt),
+                ));
             }
         }
         let accounts: u64 = self.0.iter().map(|books| books.totals.accounts).sum();
         let in_doubt: usize = self.0.iter().map(|books| books.in_doubt).sum();
         for (currency, sums) in self.over_all() {
             let all = "all banks".to_owned();
-            table.row(row(all, accounts.to_string(), currency, sums, in_doubt.to_string()));
+            table.row(row(
+                all,
+                accounts.to_string(),
+                currency,
+                sums,
+                in_doubt.to_string(),
+            ));
         }
         table
     }
@@ -210,14 +235,15 @@ mod tests {
     use super::*;
 
     fn books(bank: &str, totals: &[(&str, i64, i64, i64)]) -> BankBooks {
-        let total = |(currency, customers_minor, cash_minor, clearing_minor): &(&str, i64, i64, i64)| {
-            CurrencyTotal {
-                currency: (*currency).into(),
-                customers_minor: *customers_minor,
-                cash_minor: *cash_minor,
-                clearing_minor: *clearing_minor,
-            }
-        };
+        let total =
+            |(currency, customers_minor, cash_minor, clearing_minor): &(&str, i64, i64, i64)| {
+                CurrencyTotal {
+                    currency: (*currency).into(),
+                    customers_minor: *customers_minor,
+                    cash_minor: *cash_minor,
+                    clearing_minor: *clearing_minor,
+                }
+            };
         BankBooks {
             bank: bank.into(),
             totals: Totals {
@@ -246,7 +272,10 @@ mod tests {
         assert_eq!(found["banks"][2]["total_minor"], 0);
         let table = books.table().to_string();
         let last = table.lines().last().unwrap();
-        assert!(last.contains("all banks") && last.contains("100.00"), "{table}");
+        assert!(
+            last.contains("all banks") && last.contains("100.00"),
+            "{table}"
+        );
     }
 
     #[test]

@@ -21,6 +21,8 @@ use crate::path::AccountPath;
 use crate::replay;
 use crate::session::Session;
 
+pub(crate) use transfer::payment;
+
 /// Said at the end of every help text that is about money.
 const ABOUT_AMOUNTS: &str = "\
 Accounts are named BANK/ACCOUNT. Amounts are decimals with at most two places (25, 25.00, .80); \
@@ -86,13 +88,28 @@ pub(crate) struct Open {
     #[arg(long, value_name = "CODE")]
     pub(crate) currency: Currency,
     /// What is paid in, in cash
-    #[arg(long, value_name = "AMOUNT", default_value = "0.00", allow_hyphen_values = true)]
+    #[arg(
+        long,
+        value_name = "AMOUNT",
+        default_value = "0.00",
+        allow_hyphen_values = true
+    )]
     pub(crate) opening_balance: Minor,
     /// What the balance must not go under; at most 0.00
-    #[arg(long, value_name = "AMOUNT", default_value = "0.00", allow_hyphen_values = true)]
+    #[arg(
+        long,
+        value_name = "AMOUNT",
+        default_value = "0.00",
+        allow_hyphen_values = true
+    )]
     pub(crate) minimum_balance: Minor,
     /// Whose account it is
-    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    #[arg(
+        long,
+        value_name = "TEXT",
+        default_value = "",
+        hide_default_value = true
+    )]
     pub(crate) owner: Owner,
     /// Print JSON
     #[arg(long)]
@@ -160,18 +177,15 @@ pub(crate) struct Audit {
 
 /// Runs a bank command.
 pub(crate) async fn run(command: Command, coordinator: &Address) -> Result<Exit, Failure> {
-    // Replay waits for its banks and has a patience of its own.
-    if let Command::Replay(arguments) = command {
-        return replay::run(arguments, coordinator).await;
-    }
-    let session = Session::open(coordinator).await?;
+    let session = Session::open(coordinator);
     match command {
-        Command::Open(arguments) => accounts::open(&session, arguments).await,
-        Command::Close(arguments) => accounts::close(&session, arguments).await,
-        Command::Accounts(arguments) => accounts::list(&session, arguments).await,
-        Command::Show(arguments) => accounts::show(&session, arguments).await,
-        Command::Transfer(arguments) => transfer::run(&session, arguments).await,
-        Command::Audit(arguments) => audit::run(&session, arguments).await,
+        Command::Open(arguments) => accounts::open(&session.await?, arguments).await,
+        Command::Close(arguments) => accounts::close(&session.await?, arguments).await,
+        Command::Accounts(arguments) => accounts::list(&session.await?, arguments).await,
+        Command::Show(arguments) => accounts::show(&session.await?, arguments).await,
+        Command::Transfer(arguments) => transfer::run(&session.await?, arguments).await,
+        Command::Audit(arguments) => audit::run(&session.await?, arguments).await,
+        // It waits for coordinator and banks, and has a patience of its own.
         Command::Replay(arguments) => replay::run(arguments, coordinator).await,
     }
 }

@@ -7,6 +7,7 @@ use serde_json::json;
 use super::Transfer;
 use crate::failure::{Exit, Failure};
 use crate::money::Minor;
+use crate::out::say;
 use crate::path::AccountPath;
 use crate::session::Session;
 
@@ -30,7 +31,10 @@ pub(super) async fn run(session: &Session, arguments: Transfer) -> Result<Exit, 
         Some(currency) => currency.to_string(),
         None => currency_of(session, &from).await?,
     };
-    let reference = reference.as_ref().map(ToString::to_string).unwrap_or_default();
+    let reference = reference
+        .as_ref()
+        .map(ToString::to_string)
+        .unwrap_or_default();
     let operations = payment(&from, &to, amount, &currency, &reference);
     let done = session.run(operations).await?;
     let paid: Option<v1::Account> = done.result(0)?;
@@ -76,7 +80,10 @@ pub(crate) fn payment(
         reference: reference.into(),
         contra: v1::Contra::Clearing.into(),
     };
-    vec![operation(&from.bank, &withdraw, false), operation(&to.bank, &deposit, false)]
+    vec![
+        operation(&from.bank, &withdraw, false),
+        operation(&to.bank, &deposit, false),
+    ]
 }
 
 async fn currency_of(session: &Session, path: &AccountPath) -> Result<String, Failure> {

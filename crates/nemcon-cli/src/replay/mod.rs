@@ -185,17 +185,22 @@ async fn wait_for(banks: &[&ParticipantName], coordinator: &Address) -> Result<(
             Err(error) => return Err(nobody(coordinator, error)),
         };
         let answers = |bank: &ParticipantName| {
-            there.iter().any(|view| view.name == *bank && view.reachable)
+            there
+                .iter()
+                .any(|view| view.name == *bank && view.reachable)
         };
-        let missing: Vec<ParticipantName> =
-            banks.iter().filter(|bank| !answers(bank)).map(|bank| (*bank).clone()).collect();
+        let missing: Vec<ParticipantName> = banks
+            .iter()
+            .filter(|bank| !answers(bank))
+            .map(|bank| (*bank).clone())
+            .collect();
         if missing.is_empty() {
             return Ok(());
         }
         if Instant::now() >= until {
             return Err(Failure::BanksMissing {
                 names: missing,
-                url: coordinator.clone(),
+                url: coordinator.to_string(),
                 seconds: BANKS_MAX.as_secs(),
             });
         }
@@ -206,11 +211,11 @@ async fn wait_for(banks: &[&ParticipantName], coordinator: &Address) -> Result<(
 fn nobody(coordinator: &Address, error: nemcon_client::ClientError) -> Failure {
     match error {
         nemcon_client::ClientError::Unreachable { why, .. } => Failure::NoCoordinator {
-            url: coordinator.clone(),
+            url: coordinator.to_string(),
             why,
         },
         nemcon_client::ClientError::Protocol { what, .. } => Failure::NotACoordinator {
-            url: coordinator.clone(),
+            url: coordinator.to_string(),
             what,
         },
         other => other.into(),
@@ -239,7 +244,8 @@ mod tests {
         let orders = orders::read(text.as_bytes(), &home).unwrap().orders;
         let needs = needs(&orders, &home, Minor(500));
         let at = |bank: &str, account: &str| {
-            needs[&bank.parse::<ParticipantName>().unwrap()][&account.parse::<AccountName>().unwrap()]
+            needs[&bank.parse::<ParticipantName>().unwrap()]
+                [&account.parse::<AccountName>().unwrap()]
         };
         assert_eq!(at("home", "a"), Minor(500));
         assert_eq!(at("home", "b"), Minor(500));
@@ -250,7 +256,11 @@ mod tests {
     #[test]
     fn an_opening_balance_is_not_negative() {
         assert_eq!(not_negative("0"), Ok(Minor(0)));
-        assert!(not_negative("-0.01").unwrap_err().contains("less than 0.00"));
+        assert!(
+            not_negative("-0.01")
+                .unwrap_err()
+                .contains("less than 0.00")
+        );
         assert!(not_negative("x").is_err());
     }
 }

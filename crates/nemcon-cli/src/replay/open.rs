@@ -98,7 +98,9 @@ impl Bank {
             opening_balance_minor: opening.0,
             minimum_balance_minor: 0,
         };
-        let operations = batch.iter().map(|account| operation(&self.name, &open(account), false));
+        let operations = batch
+            .iter()
+            .map(|account| operation(&self.name, &open(account), false));
         let transaction = Transaction::new(operations);
         let report = self.client.run_until_decided(transaction).await?;
         match report.ending {

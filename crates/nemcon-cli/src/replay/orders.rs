@@ -91,12 +91,20 @@ pub(super) fn read(mut file: impl BufRead, home: &ParticipantName) -> Result<Ord
                 continue;
             }
         };
-        let (first, first_line) =
-            *seen.entry(order.id.clone()).or_insert((orders.orders.len(), line));
+        let (first, first_line) = *seen
+            .entry(order.id.clone())
+            .or_insert((orders.orders.len(), line));
         // The same order twice is paid once, by its reference. Another one under
         // the same id would be taken for paid although it is not.
-        if orders.orders.get(first).is_some_and(|first| *first != order) {
-            let why = format!("order id {} stands for another order on line {first_line}", order.id);
+        if orders
+            .orders
+            .get(first)
+            .is_some_and(|first| *first != order)
+        {
+            let why = format!(
+                "order id {} stands for another order on line {first_line}",
+                order.id
+            );
             orders.malformed.push(Malformed { line, why });
             continue;
         }
@@ -143,18 +151,33 @@ fn parse(bytes: &[u8], header: &Header, home: &ParticipantName) -> Result<Option
             None => Err(format!("{name} is missing: it has {} fields", fields.len())),
         }
     };
-    let id = field()?.parse().map_err(|error| format!("order_id: {error}"))?;
-    let from: AccountName = field()?.parse().map_err(|error| format!("account_id: {error}"))?;
-    let bank = field()?.parse().map_err(|error| format!("bank_to: {error}"))?;
-    let account = field()?.parse().map_err(|error| format!("account_to: {error}"))?;
-    let amount = field()?.parse().map_err(|error| format!("amount: {error}"))?;
+    let id = field()?
+        .parse()
+        .map_err(|error| format!("order_id: {error}"))?;
+    let from: AccountName = field()?
+        .parse()
+        .map_err(|error| format!("account_id: {error}"))?;
+    let bank = field()?
+        .parse()
+        .map_err(|error| format!("bank_to: {error}"))?;
+    let account = field()?
+        .parse()
+        .map_err(|error| format!("account_to: {error}"))?;
+    let amount = field()?
+        .parse()
+        .map_err(|error| format!("amount: {error}"))?;
     let to = AccountPath { bank, account };
     // Its deposit would find the reference used by its own withdrawal, and the
     // order would be taken for paid.
     if to.bank == *home && to.account == from {
         return Err(format!("account {to} pays itself"));
     }
-    Ok(Some(Order { id, from, to, amount }))
+    Ok(Some(Order {
+        id,
+        from,
+        to,
+        amount,
+    }))
 }
 
 /// Lines of a file, with their numbers.
@@ -271,7 +294,10 @@ mod tests {
     #[test]
     fn the_same_order_twice_is_an_order_and_another_under_its_id_is_not() {
         let found = orders("1\t1\tYZ\t5\t1.00\t\n1\t1\tYZ\t5\t1.0\t\n1\t1\tYZ\t5\t2.00\t\n");
-        assert_eq!(found.orders, [order("1", "1", "YZ/5", 100), order("1", "1", "YZ/5", 100)]);
+        assert_eq!(
+            found.orders,
+            [order("1", "1", "YZ/5", 100), order("1", "1", "YZ/5", 100)]
+        );
         assert_eq!(
             found.malformed[0].to_string(),
             "line 4 is left out: order id 1 stands for another order on line 2"

@@ -58,7 +58,10 @@ impl Queue {
 
     fn place(&self) -> Option<usize> {
         let ahead = self.waiting.iter().take(LOOK_AHEAD);
-        ahead.enumerate().find(|(_, order)| !self.busy.contains(&order.from)).map(|(at, _)| at)
+        ahead
+            .enumerate()
+            .find(|(_, order)| !self.busy.contains(&order.from))
+            .map(|(at, _)| at)
     }
 }
 
@@ -82,7 +85,12 @@ mod tests {
 
     #[test]
     fn orders_of_one_account_wait_for_one_another() {
-        let orders = vec![order("1", "a"), order("2", "a"), order("3", "b"), order("4", "a")];
+        let orders = vec![
+            order("1", "a"),
+            order("2", "a"),
+            order("3", "b"),
+            order("4", "a"),
+        ];
         let mut queue = Queue::new(orders);
         assert_eq!(take(&mut queue).as_deref(), Some("1"));
         assert_eq!(take(&mut queue).as_deref(), Some("3"));

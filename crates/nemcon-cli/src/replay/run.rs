@@ -55,9 +55,9 @@ impl Fate {
             Err(error @ (ClientError::Unreachable { .. } | ClientError::Address(_))) => {
                 Self::NobodyThere(error.to_string())
             }
-            Err(ClientError::Unknown { transaction, why, .. }) => {
-                Self::Unknown(Some(transaction), why)
-            }
+            Err(ClientError::Unknown {
+                transaction, why, ..
+            }) => Self::Unknown(Some(transaction), why),
             // What cannot be read may have been "committed".
             Err(error @ ClientError::Protocol { .. }) => Self::Unknown(None, error.to_string()),
         }
@@ -160,7 +160,9 @@ impl Runner {
         queue.release(&order.from);
         match &fate {
             Fate::Unknown(transaction, why) => {
-                let id = transaction.map(|id| format!(" (transaction {id})")).unwrap_or_default();
+                let id = transaction
+                    .map(|id| format!(" (transaction {id})"))
+                    .unwrap_or_default();
                 self.say(format!("order {}{id}: outcome not known: {why}", order.id));
             }
             Fate::NobodyThere(why) => {
@@ -240,7 +242,10 @@ mod tests {
             coordinator: None,
             why: "silence".into(),
         };
-        assert_eq!(Fate::of(Err(unknown)), Fate::Unknown(Some(transaction), "silence".into()));
+        assert_eq!(
+            Fate::of(Err(unknown)),
+            Fate::Unknown(Some(transaction), "silence".into())
+        );
         let nonsense = ClientError::Protocol {
             address: address.clone(),
             what: "?".into(),

@@ -67,7 +67,10 @@ impl Summary {
                 self.refused.entry(reason.to_string()).or_default().push(id);
             }
             Fate::NobodyThere(_) => {
-                self.refused.entry("UNREACHABLE".into()).or_default().push(id);
+                self.refused
+                    .entry("UNREACHABLE".into())
+                    .or_default()
+                    .push(id);
             }
             Fate::Unknown(..) => self.unknown.push(id),
         }
@@ -94,7 +97,11 @@ impl Summary {
 
     fn per_second(&self) -> f64 {
         let seconds = self.took.as_secs_f64();
-        if seconds > 0.0 { self.committed as f64 / seconds } else { 0.0 }
+        if seconds > 0.0 {
+            self.committed as f64 / seconds
+        } else {
+            0.0
+        }
     }
 
     /// A percentile of the time an order took, from its first start to its
@@ -109,8 +116,11 @@ impl Summary {
 
     /// For programs. `refused_orders` and `unknown_orders` name them.
     pub(super) fn to_json(&self) -> Value {
-        let by_reason: BTreeMap<&str, usize> =
-            self.refused.iter().map(|(reason, ids)| (reason.as_str(), ids.len())).collect();
+        let by_reason: BTreeMap<&str, usize> = self
+            .refused
+            .iter()
+            .map(|(reason, ids)| (reason.as_str(), ids.len()))
+            .collect();
         let refused: Vec<&String> = self.refused.values().flatten().collect();
         json!({
             "orders": self.orders,
@@ -134,7 +144,7 @@ impl Summary {
 
     /// For people, with what to do next where something is left.
     pub(super) fn print(&self) {
-        say!("{}", self.table().to_string().trim_end());
+        say!("{}", self.table());
         if self.malformed > 0 {
             say!("\n{} lines were left out: see above.", self.malformed);
         }

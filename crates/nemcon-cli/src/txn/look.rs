@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::{List, shown};
 use crate::failure::{Exit, Failure, no};
 use crate::json::{self, Types};
+use crate::out::say;
 use crate::session::Session;
 use crate::table::Table;
 
@@ -26,27 +27,41 @@ pub(super) async fn list(session: &Session, arguments: List) -> Result<Exit, Fai
     if arguments.json {
         let types = Types::new()?;
         let views = page.views.into_iter();
-        let written: Result<Vec<Value>, _> =
-            views.map(|view| types.write(&v1::Transaction::from(view))).collect();
+        let written: Result<Vec<Value>, _> = views
+            .map(|view| types.write(&v1::Transaction::from(view)))
+            .collect();
         json::print(&json!({ "transactions": written? }));
         return Ok(Exit::Done);
     }
     let mut table = Table::new(["TRANSACTION", "STATE", "BEGAN", "PARTICIPANTS", "REASON"]);
     for view in &page.views {
-        let names: Vec<&str> =
-            view.branches.iter().map(|branch| branch.participant.as_str()).collect();
-        let began = view.history.iter().next().map_or(view.transaction.minted_at(), |(_, at)| at);
+        let names: Vec<&str> = view
+            .branches
+            .iter()
+            .map(|branch| branch.participant.as_str())
+            .collect();
+        let began = view
+            .history
+            .iter()
+            .next()
+            .map_or(view.transaction.minted_at(), |(_, at)| at);
         table.row([
             view.transaction.to_string(),
             shown(view.state).into(),
             timestamp(began).to_string(),
             names.join(","),
-            view.cause.as_ref().map(|cause| cause.refusal.reason.to_string()).unwrap_or_default(),
+            view.cause
+                .as_ref()
+                .map(|cause| cause.refusal.reason.to_string())
+                .unwrap_or_default(),
         ]);
     }
-    say!("{}", table);
+    say!("{table}");
     if page.below.is_some() {
-        eprintln!("There are more; --limit takes up to {}.", nemcon_proto::convert::LIST_MAX);
+        eprintln!(
+            "There are more; --limit takes up to {}.",
+            nemcon_proto::convert::LIST_MAX
+        );
     }
     Ok(Exit::Done)
 }
@@ -78,10 +93,10 @@ fn print_view(view: &View) {
         say!("deadline     {}", timestamp(deadline));
     }
     say!();
-    print!("{}", history(view));
+    say!("{}", history(view));
     if !view.branches.is_empty() {
         say!();
-        print!("{}", branches(&view.branches));
+        say!("{}", branches(&view.branches));
     }
 }
 
@@ -98,7 +113,9 @@ fn history(view: &View) -> Table {
     let mut table = Table::new(["STATE", "ENTERED", ">AFTER"]);
     let mut before: Option<Millis> = None;
     for (state, at) in view.history.iter() {
-        let after = before.map(|before| at.since(before).to_string()).unwrap_or_default();
+        let after = before
+            .map(|before| at.since(before).to_string())
+            .unwrap_or_default();
         table.row([shown(state).into(), timestamp(at).to_string(), after]);
         before = Some(at);
     }
@@ -110,7 +127,11 @@ fn branches(branches: &[BranchView]) -> Table {
     for branch in branches {
         let acknowledged = if branch.acknowledged { "yes" } else { "no" };
         let vote = branch.vote.map_or("-", vote);
-        table.row([branch.participant.to_string(), vote.into(), acknowledged.into()]);
+        table.row([
+            branch.participant.to_string(),
+            vote.into(),
+            acknowledged.into(),
+        ]);
     }
     table
 }

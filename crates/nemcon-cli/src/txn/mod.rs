@@ -13,6 +13,7 @@ use nemcon_core::id::TransactionId;
 use nemcon_proto::convert::LIST_MAX;
 
 use crate::failure::{Exit, Failure, no};
+use crate::out::say;
 use crate::session::Session;
 
 #[derive(Debug, Subcommand)]
@@ -81,7 +82,12 @@ Example:
         #[arg(value_name = "TRANSACTION")]
         id: TransactionId,
         /// Why; kept with the outcome
-        #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+        #[arg(
+            long,
+            value_name = "TEXT",
+            default_value = "",
+            hide_default_value = true
+        )]
         reason: String,
     },
 }
@@ -128,19 +134,17 @@ impl From<StateName> for State {
 
 /// Runs a command about transactions.
 pub(crate) async fn run(command: Command, coordinator: &Address) -> Result<Exit, Failure> {
-    // A file that makes no sense is found out before anybody is asked.
-    if let Command::Run { file } = &command {
-        let transaction = run::read(file)?;
-        let session = Session::open(coordinator).await?;
-        return run::run(&session, transaction).await;
-    }
-    let session = Session::open(coordinator).await?;
+    let session = Session::open(coordinator);
     match command {
-        Command::Run { .. } => Ok(Exit::Done),
-        Command::List(arguments) => look::list(&session, arguments).await,
-        Command::Show { id, json } => look::show(&session, id, json).await,
-        Command::Watch { id, json } => watch::run(&session, id, json).await,
-        Command::Abort { id, reason } => abort(&session, id, &reason).await,
+        Command::Run { file } => {
+            // A file that makes no sense is found out before anybody is asked.
+            let transaction = run::read(&file)?;
+            run::run(&session.await?, transaction).await
+        }
+        Command::List(arguments) => look::list(&session.await?, arguments).await,
+        Command::Show { id, json } => look::show(&session.await?, id, json).await,
+        Command::Watch { id, json } => watch::run(&session.await?, id, json).await,
+        Command::Abort { id, reason } => abort(&session.await?, id, &reason).await,
     }
 }
 

@@ -32,17 +32,20 @@ pub(super) fn read(file: &Path) -> Result<Transaction, Failure> {
 fn text(file: &Path) -> std::io::Result<String> {
     let mut text = String::new();
     if file == Path::new("-") {
-        std::io::stdin().take(FILE_BYTES_MAX).read_to_string(&mut text)?;
+        std::io::stdin()
+            .take(FILE_BYTES_MAX)
+            .read_to_string(&mut text)?;
     } else {
-        std::fs::File::open(file)?.take(FILE_BYTES_MAX).read_to_string(&mut text)?;
+        std::fs::File::open(file)?
+            .take(FILE_BYTES_MAX)
+            .read_to_string(&mut text)?;
     }
     Ok(text)
 }
 
 fn parse(text: &str) -> Result<Transaction, String> {
     let types = Types::new().map_err(|error| error.to_string())?;
-    let request: v1::RunTransactionRequest =
-        types.read(text).map_err(|error| error.to_string())?;
+    let request: v1::RunTransactionRequest = types.read(text).map_err(|error| error.to_string())?;
     let run = Run::try_from(request).map_err(|error| error.to_string())?;
     let id = run.transaction;
     let transaction = Transaction {
@@ -71,11 +74,16 @@ pub(super) async fn run(session: &Session, transaction: Transaction) -> Result<E
 /// The outcome as grpcurl would show it. The results are written one by one: a
 /// type that is not known here must not hide the outcome.
 fn written(types: &Types, report: Report) -> Value {
-    let Report { transaction, ending } = report;
+    let Report {
+        transaction,
+        ending,
+    } = report;
     match ending {
         Ending::Committed(Some(results)) => {
-            let results: Vec<Value> =
-                results.iter().map(|payload| types.write_result(payload)).collect();
+            let results: Vec<Value> = results
+                .iter()
+                .map(|payload| types.write_result(payload))
+                .collect();
             committed(transaction, "results", results.into())
         }
         Ending::Committed(None) => committed(transaction, "resultsLost", true.into()),
@@ -131,8 +139,14 @@ mod tests {
         for (text, field) in [
             ("{}", "operations"),
             (&READ.replace("bank-a", "bank a"), "participant"),
-            (&READ.replacen('{', "{\"timeoutMs\": 400000, ", 1), "timeout_ms"),
-            (&READ.replacen('{', "{\"transactionId\": \"7\", ", 1), "transaction_id"),
+            (
+                &READ.replacen('{', "{\"timeoutMs\": 400000, ", 1),
+                "timeout_ms",
+            ),
+            (
+                &READ.replacen('{', "{\"transactionId\": \"7\", ", 1),
+                "transaction_id",
+            ),
         ] {
             let error = parse(text).unwrap_err();
             assert!(error.contains(field), "{text}: {error}");
@@ -147,7 +161,13 @@ mod tests {
             participant: Some("bank-a".parse().unwrap()),
         };
         let ending = Ending::Aborted(cause);
-        let written = written(&Types::new().unwrap(), Report { transaction, ending });
+        let written = written(
+            &Types::new().unwrap(),
+            Report {
+                transaction,
+                ending,
+            },
+        );
         assert_eq!(written["outcome"], "OUTCOME_ABORTED");
         assert_eq!(written["refusal"]["reason"], "NO_LUCK");
         assert_eq!(written["refusal"]["participant"], "bank-a");

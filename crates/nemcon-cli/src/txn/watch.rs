@@ -12,6 +12,7 @@ use super::look::vote;
 use super::shown;
 use crate::failure::{Exit, Failure};
 use crate::json::Types;
+use crate::out::say;
 use crate::session::Session;
 
 /// `nemcon txn watch`. One transaction is followed to its end, and the exit code
@@ -26,10 +27,9 @@ pub(super) async fn run(
     let mut watch = session.client().watch(only).await?;
     if let Some(id) = only
         && let Some(view) = known(session, id).await?
+        && let Some(exit) = tell(&types, view, true, as_json)?
     {
-        if let Some(exit) = tell(&types, view, true, as_json)? {
-            return Ok(exit);
-        }
+        return Ok(exit);
     }
     loop {
         match watch.next().await? {
@@ -77,13 +77,20 @@ fn tell(types: &Types, view: View, only: bool, as_json: bool) -> Result<Option<E
 }
 
 fn line(view: &View) -> String {
-    let entered = view.history.iter().last().map_or(view.transaction.minted_at(), |(_, at)| at);
+    let entered = view
+        .history
+        .iter()
+        .last()
+        .map_or(view.transaction.minted_at(), |(_, at)| at);
     let branches: Vec<String> = view
         .branches
         .iter()
         .map(|branch| format!("{}:{}", branch.participant, branch.vote.map_or("-", vote)))
         .collect();
-    let why = view.cause.as_ref().map(|cause| format!("  {}", cause.refusal.reason));
+    let why = view
+        .cause
+        .as_ref()
+        .map(|cause| format!("  {}", cause.refusal.reason));
     format!(
         "{}  {}  {:<10}  {}{}",
         timestamp(entered),

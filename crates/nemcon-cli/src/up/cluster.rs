@@ -20,7 +20,7 @@ impl Cluster {
     /// does not come up, those that have are stopped again.
     pub(super) fn start(plan: &Plan) -> Result<Self, Failure> {
         let place = plan.coordinator();
-        let settings = nemcon_coordinator::Settings::new(settings(&place));
+        let settings = nemcon_coordinator::Settings::new(node_settings(&place));
         let coordinator = nemcon_coordinator::start(settings);
         let coordinator = coordinator.map_err(|error| failed(plan, &place, error))?;
         let mut cluster = Self {
@@ -29,7 +29,8 @@ impl Cluster {
         };
         for (name, place) in plan.banks() {
             let url = cluster.coordinator.url().to_owned();
-            let settings = nemcon_bank::Settings::new(settings(&place), name.clone(), vec![url]);
+            let settings =
+                nemcon_bank::Settings::new(node_settings(&place), name.clone(), vec![url]);
             match nemcon_bank::start(settings) {
                 Ok(bank) => cluster.banks.push((name.clone(), bank)),
                 Err(error) => {
@@ -95,18 +96,24 @@ impl Cluster {
 
     /// The first error of a node that did not end cleanly.
     fn join(self) -> Result<(), Failure> {
-        let banks = self.banks.into_iter().map(|(name, node)| (name.to_string(), node));
+        let banks = self
+            .banks
+            .into_iter()
+            .map(|(name, node)| (name.to_string(), node));
         let mut result = Ok(());
         for (node, handle) in banks.chain([("coordinator".to_owned(), self.coordinator)]) {
             let ended = handle.join();
-            result = result.and(ended.map_err(|source| Failure::Node { node, source }));
+            result = result.and(ended.map_err(|source| Failure::Node {
+                node,
+                source: Box::new(source),
+            }));
         }
         result
     }
 }
 
 /// A node on loopback, at its place.
-fn settings(place: &Place) -> Settings {
+fn node_settings(place: &Place) -> Settings {
     Settings::new(place.listen, &place.dir)
 }
 
@@ -115,7 +122,7 @@ fn failed(plan: &Plan, place: &Place, source: NodeError) -> Failure {
         NodeError::Listen(ListenError::PortTaken { .. }) => plan.port_taken(place),
         source => Failure::Node {
             node: place.name.clone(),
-            source,
+            source: Box::new(source),
         },
     }
 }

@@ -42,11 +42,20 @@ Examples:
 #[derive(Debug, Args)]
 pub(crate) struct Up {
     /// Names of the banks
-    #[arg(long, value_name = "NAME,NAME,…", value_delimiter = ',',
-        default_value = "bank-a,bank-b,bank-c")]
+    #[arg(
+        long,
+        value_name = "NAME,NAME,…",
+        value_delimiter = ',',
+        default_value = "bank-a,bank-b,bank-c"
+    )]
     banks: Vec<ParticipantName>,
     /// Where the logs and the data live; made if missing
-    #[arg(long, value_name = "DIR", default_value = "./nemcon-data", env = "NEMCON_DATA_DIR")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        default_value = "./nemcon-data",
+        env = "NEMCON_DATA_DIR"
+    )]
     data_dir: PathBuf,
     /// Port of the coordinator; the banks follow in steps of 10
     #[arg(long, value_name = "N", default_value_t = plan::PORT_BASE)]
@@ -96,7 +105,11 @@ fn log(verbose: bool) {
 /// Waits until every bank is registered with its present address and has
 /// answered. Gives all that the coordinator knows, banks of earlier times too.
 async fn registered(cluster: &Cluster) -> Result<Vec<ParticipantView>, Failure> {
-    let url: Address = cluster.coordinator().url().parse().map_err(ClientError::from)?;
+    let url: Address = cluster
+        .coordinator()
+        .url()
+        .parse()
+        .map_err(ClientError::from)?;
     let settings = Settings {
         give_up_after: REGISTERED_MAX,
         ..Settings::default()
@@ -111,7 +124,9 @@ async fn registered(cluster: &Cluster) -> Result<Vec<ParticipantView>, Failure> 
             .banks()
             .filter(|(name, url)| {
                 let here = |view: &ParticipantView| view.name == **name && view.address == *url;
-                !views.iter().any(|view| here(view) && view.reachable && view.boot.is_some())
+                !views
+                    .iter()
+                    .any(|view| here(view) && view.reachable && view.boot.is_some())
             })
             .map(|(name, _)| name.clone())
             .collect();
@@ -121,7 +136,7 @@ async fn registered(cluster: &Cluster) -> Result<Vec<ParticipantView>, Failure> 
         if Instant::now() >= until {
             return Err(Failure::BanksMissing {
                 names: missing,
-                url,
+                url: url.to_string(),
                 seconds: REGISTERED_MAX.as_secs(),
             });
         }
@@ -131,21 +146,30 @@ async fn registered(cluster: &Cluster) -> Result<Vec<ParticipantView>, Failure> 
 
 /// Says where everything is, and what to do with it.
 fn greet(plan: &Plan, cluster: &Cluster, all: &[ParticipantView]) {
-    say!("nemcon is up, with its data in {}\n", plan.data_dir().display());
+    say!(
+        "nemcon is up, with its data in {}\n",
+        plan.data_dir().display()
+    );
     let mut table = Table::new(["NODE", "ADDRESS"]);
     table.row(["coordinator".into(), cluster.coordinator().url().to_owned()]);
     for (name, url) in cluster.banks() {
         table.row([name.to_string(), url.to_owned()]);
     }
-    say!("{table}");
-    for gone in all.iter().filter(|view| !cluster.banks().any(|(name, _)| *name == view.name)) {
+    say!("{table}\n");
+    for gone in all
+        .iter()
+        .filter(|view| !cluster.banks().any(|(name, _)| *name == view.name))
+    {
         let name = &gone.name;
         say!(
             "{name} is registered from an earlier time and not started now: start it with \
              --banks, or give it up with `nemcon participants remove {name}`.\n"
         );
     }
-    say!("{}", plan.things_to_try(cluster.coordinator().url(), &program()));
+    say!(
+        "{}",
+        plan.things_to_try(cluster.coordinator().url(), &program())
+    );
     say!("Stop with ctrl-c.");
 }
 

@@ -53,7 +53,10 @@ impl Plan {
         port_base: u16,
     ) -> Result<Self, Failure> {
         if banks.len() > BANKS_MAX {
-            let why = format!("--banks names {} banks; want at most {BANKS_MAX}", banks.len());
+            let why = format!(
+                "--banks names {} banks; want at most {BANKS_MAX}",
+                banks.len()
+            );
             return Err(Failure::Usage(why));
         }
         let mut seen = BTreeSet::new();
@@ -167,7 +170,11 @@ impl Plan {
         let first = self.banks.first().map_or("BANK", ParticipantName::as_str);
         let second = self.banks.get(1).map_or(first, ParticipantName::as_str);
         let elsewhere = format!("http://127.0.0.1:{PORT_BASE}") != coordinator;
-        let there = if elsewhere { format!(" --coordinator {coordinator}") } else { String::new() };
+        let there = if elsewhere {
+            format!(" --coordinator {coordinator}")
+        } else {
+            String::new()
+        };
         let nemcon = format!("{program}{there}");
         format!(
             "Three things to try, in another terminal:\n\n  \
@@ -244,7 +251,10 @@ mod tests {
             return;
         };
         let error = plan.check_ports().unwrap_err().to_string();
-        assert!(error.contains(&format!("port {port} for coordinator is taken")), "{error}");
+        assert!(
+            error.contains(&format!("port {port} for coordinator is taken")),
+            "{error}"
+        );
         assert!(error.contains("--port-base"), "{error}");
     }
 
@@ -252,7 +262,10 @@ mod tests {
     fn what_is_suggested_names_the_coordinator_where_it_must() {
         let plan = plan(&["home", "AB"], 7100).unwrap();
         let usual = plan.things_to_try("http://127.0.0.1:7100", "nemcon");
-        assert!(usual.contains("  nemcon bank transfer home/alice AB/bob 25.00\n"), "{usual}");
+        assert!(
+            usual.contains("  nemcon bank transfer home/alice AB/bob 25.00\n"),
+            "{usual}"
+        );
         let moved = plan.things_to_try("http://127.0.0.1:7200", "target/release/nemcon");
         let audit = "target/release/nemcon --coordinator http://127.0.0.1:7200 bank audit\n";
         assert!(moved.contains(audit), "{moved}");

@@ -5,6 +5,7 @@ use alloc::string::ToString;
 
 use super::event::Effect;
 use super::event::{Alarm, Ending, Reply, Report};
+use super::interactive::PieceAnswer;
 use super::record::{Cause, Damaged, Record};
 use super::transaction::Phase;
 use super::{Coordinator, Output, refuse, reply};
@@ -35,7 +36,12 @@ impl Coordinator {
                 let Some(position) = ours(attempt) else {
                     return;
                 };
-                self.executed(now, from, position, number, boot, results, out);
+                let answer = PieceAnswer {
+                    number,
+                    boot,
+                    results,
+                };
+                self.executed(now, from, position, answer, out);
             }
             Answer::Voted {
                 attempt,

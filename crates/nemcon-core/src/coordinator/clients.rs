@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 
 use super::event::{AddressedOperation, Begin, Ending, Reply, Report, State};
 use super::record::Cause;
-use super::transaction::{Phase, Piece, Transaction};
+use super::transaction::{Phase, Transaction};
 use super::{Coordinator, Drain, Output, Timer, refuse, reply};
 use crate::history::History;
 use crate::id::{ParticipantName, RequestId, TransactionId};
@@ -107,7 +107,7 @@ impl Coordinator {
             begun_at: now,
             deadline: self.deadline(now, begin),
             history,
-            phase: Phase::Open(Box::new(Piece::default())),
+            phase: Phase::Open(Box::default()),
             one_shot: true,
             read_only: false,
             operations: 0,

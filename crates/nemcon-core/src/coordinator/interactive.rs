@@ -14,6 +14,13 @@ use crate::message::Payload;
 use crate::reason::{Reason, Refusal};
 use crate::time::Millis;
 
+/// A participant's answer to one piece.
+pub(super) struct PieceAnswer {
+    pub(super) number: u32,
+    pub(super) boot: Boot,
+    pub(super) results: Result<Vec<Payload>, Refusal>,
+}
+
 impl Coordinator {
     /// Gives an interactive transaction its attempt. Until its commit is asked
     /// for it holds the floor everywhere, since it may yet send work to anyone.
@@ -23,7 +30,7 @@ impl Coordinator {
         self.open.insert(position);
         if let Some(txn) = self.transactions.get_mut(&transaction) {
             txn.attempt = position;
-            txn.phase = Phase::Open(Box::new(Piece::default()));
+            txn.phase = Phase::Open(Box::default());
         }
     }
 
@@ -105,11 +112,14 @@ impl Coordinator {
         now: Millis,
         from: &ParticipantName,
         position: Position,
-        number: u32,
-        boot: Boot,
-        results: Result<Vec<Payload>, Refusal>,
+        answer: PieceAnswer,
         out: &mut Output,
     ) {
+        let PieceAnswer {
+            number,
+            boot,
+            results,
+        } = answer;
         let Some((transaction, txn)) = self.running(position) else {
             return;
         };

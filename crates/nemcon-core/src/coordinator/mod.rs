@@ -28,11 +28,11 @@
 //! - What a branch needs next is derived from the transaction's phase, so that a
 //!   lost message, a lost answer and a restart are mended by the same code.
 //!
-//! Where to look: [`clients`] takes requests, [`answers`] what participants say,
-//! [`deciding`] counts votes and ends transactions, [`calls`] sends and repeats,
-//! [`members`] knows the participants, [`memory`] remembers outcomes,
-//! [`interactive`] adds work piece by piece, [`questions`] answers everyone else,
-//! [`replay`] is the log's side.
+//! Where to look: `clients` takes requests, `answers` what participants say,
+//! `deciding` counts votes and ends transactions, `calls` sends and repeats,
+//! `members` knows the participants, `memory` remembers outcomes,
+//! `interactive` adds work piece by piece, `questions` answers everyone else,
+//! `replay` is the log's side.
 
 mod answers;
 mod calls;
@@ -341,7 +341,13 @@ impl Machine for Coordinator {
                 by_hand,
                 reason,
             } => {
-                self.damage_reported(now, request, participant, attempt, by_hand, reason, out);
+                let report = questions::HandReport {
+                    participant,
+                    attempt,
+                    by_hand,
+                    reason,
+                };
+                self.damage_reported(now, request, report, out);
             }
             Event::DamageAcknowledged {
                 request,

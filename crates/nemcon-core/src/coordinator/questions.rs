@@ -13,6 +13,14 @@ use crate::message::{Outcome, Verdict};
 use crate::reason::{Reason, Refusal};
 use crate::time::Millis;
 
+/// What a participant says an operator did there.
+pub(super) struct HandReport {
+    pub(super) participant: ParticipantName,
+    pub(super) attempt: AttemptId,
+    pub(super) by_hand: Outcome,
+    pub(super) reason: String,
+}
+
 impl Coordinator {
     /// What became of an attempt of ours.
     ///
@@ -132,12 +140,15 @@ impl Coordinator {
         &mut self,
         now: Millis,
         request: RequestId,
-        participant: ParticipantName,
-        attempt: AttemptId,
-        by_hand: Outcome,
-        reason: String,
+        report: HandReport,
         out: &mut Output,
     ) {
+        let HandReport {
+            participant,
+            attempt,
+            by_hand,
+            reason,
+        } = report;
         if attempt.coordinator != self.identity {
             let why = format!(
                 "attempt {attempt} is not one of coordinator {}",

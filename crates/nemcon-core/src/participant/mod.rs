@@ -24,9 +24,9 @@
 //! - Data changes when its record is appended, in the order of the log, so that
 //!   "as new as record n" means the same for every key.
 //!
-//! Where to look: [`frames`] takes a coordinator's messages, [`work`] takes locks
-//! and runs actions, [`ending`] ends attempts, [`doubt`] asks and answers about
-//! outcomes, [`replay`] is the log's side.
+//! Where to look: `frames` takes a coordinator's messages, `work` takes locks
+//! and runs actions, `ending` ends attempts, `doubt` asks and answers about
+//! outcomes, `replay` is the log's side.
 
 mod alone;
 mod attempt;
