@@ -255,7 +255,7 @@ fn advice(reason: &Reason) -> String {
              are with `nemcon bank accounts`"
         }
         r if *r == bank::ACCOUNT_EXISTS => {
-            "choose another name, or see what there is with `nemcon bank show BANK/ACCOUNT`"
+            "or see what there is with `nemcon bank show BANK/ACCOUNT`"
         }
         r if *r == bank::INSUFFICIENT_FUNDS => {
             "move less, or see the balance with `nemcon bank show BANK/ACCOUNT`"

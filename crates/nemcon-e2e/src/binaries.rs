@@ -27,7 +27,10 @@ pub fn binary(name: &str) -> &'static Path {
     let built = BUILT.get_or_init(build);
     match built.get(name) {
         Some(path) => path,
-        None => panic!("{PACKAGES:?} have no program {name}; there are {:?}", built.keys()),
+        None => panic!(
+            "{PACKAGES:?} have no program {name}; there are {:?}",
+            built.keys()
+        ),
     }
 }
 
@@ -36,7 +39,11 @@ fn build() -> BTreeMap<String, PathBuf> {
     let mut command = Command::new(cargo);
     command
         .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .args(["build", "--bins", "--message-format=json-render-diagnostics"])
+        .args([
+            "build",
+            "--bins",
+            "--message-format=json-render-diagnostics",
+        ])
         .args(["--profile", &profile()])
         .stdout(Stdio::piped());
     for package in PACKAGES {
@@ -49,9 +56,10 @@ fn build() -> BTreeMap<String, PathBuf> {
     assert!(output.status.success(), "{command:?}: {}", output.status);
     Message::parse_stream(output.stdout.as_slice())
         .filter_map(|message| match message {
-            Ok(Message::CompilerArtifact(artifact)) => {
-                Some((artifact.target.name, artifact.executable?.into_std_path_buf()))
-            }
+            Ok(Message::CompilerArtifact(artifact)) => Some((
+                artifact.target.name,
+                artifact.executable?.into_std_path_buf(),
+            )),
             _ => None,
         })
         .collect()
@@ -61,7 +69,10 @@ fn build() -> BTreeMap<String, PathBuf> {
 /// `target/PROFILE/deps`.
 fn profile() -> String {
     let test = env::current_exe().expect("a test knows where it is");
-    let directory = test.parent().and_then(Path::parent).and_then(Path::file_name);
+    let directory = test
+        .parent()
+        .and_then(Path::parent)
+        .and_then(Path::file_name);
     match directory.and_then(|name| name.to_str()) {
         // The one profile whose directory is called otherwise.
         Some("debug") | None => "dev".to_owned(),

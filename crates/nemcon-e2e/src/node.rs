@@ -80,7 +80,8 @@ impl Node {
 
     /// Adds arguments for the lives to come.
     pub fn add_arguments(&mut self, arguments: &[&str]) {
-        self.arguments.extend(arguments.iter().map(ToString::to_string));
+        self.arguments
+            .extend(arguments.iter().map(ToString::to_string));
     }
 
     /// Starts it, and does not wait.
@@ -113,7 +114,11 @@ impl Node {
             if let Some(status) = process.status() {
                 panic!("{what}: it has ended, {status}");
             }
-            if ready.exists() { Ok(()) } else { Err("no ready file") }
+            if ready.exists() {
+                Ok(())
+            } else {
+                Err("no ready file")
+            }
         })
         .await;
     }
@@ -134,7 +139,10 @@ impl Node {
     pub fn kill(&mut self) {
         let process = self.process_mut();
         if let Some(status) = process.status() {
-            panic!("{} should have been running, and has ended: {status}", self.name);
+            panic!(
+                "{} should have been running, and has ended: {status}",
+                self.name
+            );
         }
         process.kill();
         self.process = None;

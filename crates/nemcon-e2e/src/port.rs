@@ -41,7 +41,9 @@ impl Port {
         panic!("no port of {RANGE:?} is free")
     }
 
-    fn take(number: u16) -> Option<Self> {
+    /// Reserves this very port, if it is free.
+    #[must_use]
+    pub fn take(number: u16) -> Option<Self> {
         let address = (Ipv4Addr::LOCALHOST, number);
         let reservation = UdpSocket::bind(address).ok()?;
         TcpListener::bind(address).ok()?;

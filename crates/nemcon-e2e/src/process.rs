@@ -174,7 +174,13 @@ fn awake(tasks: &str) -> Option<String> {
     threads
         .map(|thread| read(&thread.path().join("stat")))
         // PID (NAME) STATE …; the name may hold anything but the last bracket.
-        .find(|stat| !stat.rsplit(')').next().unwrap_or_default().starts_with(" T"))
+        .find(|stat| {
+            !stat
+                .rsplit(')')
+                .next()
+                .unwrap_or_default()
+                .starts_with(" T")
+        })
 }
 
 fn append(path: &Path) -> File {
@@ -196,12 +202,17 @@ mod tests {
         let dir = std::env::temp_dir().join(format!("nemcon-e2e-{}", std::process::id()));
         fs::create_dir_all(&dir).unwrap();
         let mut command = Command::new("sh");
-        command.args(["-c", "trap 'echo bye; exit 7' TERM; echo hello; while :; do sleep 0.01; done"]);
+        command.args([
+            "-c",
+            "trap 'echo bye; exit 7' TERM; echo hello; while :; do sleep 0.01; done",
+        ]);
         let mut process = Process::spawn("shell", &mut command, &dir);
         let deadline = Duration::from_secs(10);
-        until("it speaks", deadline, async || match process.stdout().as_str() {
-            "hello\n" => Ok(()),
-            other => Err(other.to_owned()),
+        until("it speaks", deadline, async || {
+            match process.stdout().as_str() {
+                "hello\n" => Ok(()),
+                other => Err(other.to_owned()),
+            }
         })
         .await;
         process.pause().await;

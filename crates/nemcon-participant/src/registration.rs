@@ -123,7 +123,8 @@ impl Task {
         }
         // A coordinator that is down for long is told of once, not in each try.
         if self.failures == 0 {
-            tracing::warn!(url = %self.url, %status, "cannot register; trying on");
+            let why = status.message();
+            tracing::warn!(url = %self.url, why, "cannot register; trying on");
         }
         let wait = self.jitter.backoff(RETRY_FIRST, RETRY_MAX, self.failures);
         self.failures = self.failures.saturating_add(1);

@@ -24,6 +24,8 @@ const LINE_BYTES_MAX: usize = 4_096;
 /// One order to pay.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Order {
+    /// The line it stands on.
+    pub(super) line: usize,
     /// Its id, which becomes the reference of its payment.
     pub(super) id: Reference,
     /// The paying account, at the home bank.
@@ -78,39 +80,47 @@ pub(super) fn read(mut file: impl BufRead, home: &ParticipantName) -> Result<Ord
         orders: Vec::new(),
         malformed: Vec::new(),
     };
-    // Where each id was first seen: the place of its order and its line.
-    let mut seen: BTreeMap<Reference, (usize, usize)> = BTreeMap::new();
+    // Where the order of each id is among those read.
+    let mut seen: BTreeMap<Reference, usize> = BTreeMap::new();
     while let Some(bytes) = lines.next().map_err(FileError::Io)? {
         let read = parse(bytes, &header, home);
         let line = lines.number;
         let order = match read {
-            Ok(Some(order)) => order,
+            Ok(Some(order)) => Order { line, ..order },
             Ok(None) => continue,
             Err(why) => {
                 orders.malformed.push(Malformed { line, why });
                 continue;
             }
         };
-        let (first, first_line) = *seen
-            .entry(order.id.clone())
-            .or_insert((orders.orders.len(), line));
-        // The same order twice is paid once, by its reference. Another one under
-        // the same id would be taken for paid although it is not.
-        if orders
+        let first = *seen.entry(order.id.clone()).or_insert(orders.orders.len());
+        match orders
             .orders
             .get(first)
-            .is_some_and(|first| *first != order)
+            .filter(|first| !order.repeats(first))
         {
-            let why = format!(
-                "order id {} stands for another order on line {first_line}",
-                order.id
-            );
-            orders.malformed.push(Malformed { line, why });
-            continue;
+            Some(first) => {
+                let (id, first) = (&order.id, first.line);
+                let why = format!("order id {id} stands for another order on line {first}");
+                orders.malformed.push(Malformed { line, why });
+            }
+            None => orders.orders.push(order),
         }
-        orders.orders.push(order);
     }
     Ok(orders)
+}
+
+impl Order {
+    /// Whether it is the same order once more. It is paid once, by its reference.
+    /// Another order under the same id would be taken for paid although it is not.
+    fn repeats(&self, first: &Self) -> bool {
+        let line = first.line;
+        *first
+            == Self {
+                line,
+                ..self.clone()
+            }
+    }
 }
 
 impl Header {
@@ -173,6 +183,7 @@ fn parse(bytes: &[u8], header: &Header, home: &ParticipantName) -> Result<Option
         return Err(format!("account {to} pays itself"));
     }
     Ok(Some(Order {
+        line: 0,
         id,
         from,
         to,
@@ -233,8 +244,9 @@ mod tests {
         read(format!("{HEADER}{lines}").as_bytes(), &home).unwrap()
     }
 
-    fn order(id: &str, from: &str, to: &str, minor: i64) -> Order {
+    fn order(line: usize, id: &str, from: &str, to: &str, minor: i64) -> Order {
         Order {
+            line,
             id: id.parse().unwrap(),
             from: from.parse().unwrap(),
             to: to.parse().unwrap(),
@@ -254,11 +266,11 @@ mod tests {
         );
         assert_eq!(found.malformed, []);
         let expected = [
-            order("29401", "1", "YZ/87144583", 245_200),
-            order("29402", "2", "ST/89597016", 80),
-            order("29403", "2", "QR/13943797", 726_650),
-            order("29404", "3", "WX/83084338", 113_500),
-            order("29405", "3", "CD/1", 32_700),
+            order(2, "29401", "1", "YZ/87144583", 245_200),
+            order(3, "29402", "2", "ST/89597016", 80),
+            order(4, "29403", "2", "QR/13943797", 726_650),
+            order(5, "29404", "3", "WX/83084338", 113_500),
+            order(7, "29405", "3", "CD/1", 32_700),
         ];
         assert_eq!(found.orders, expected);
     }
@@ -275,7 +287,7 @@ mod tests {
              \t1\tYZ\t5\t1.00\t\n\
              8\tä\tYZ\t5\t1.00\t\n",
         );
-        assert_eq!(found.orders, [order("3", "1", "YZ/5", 100)]);
+        assert_eq!(found.orders, [order(4, "3", "1", "YZ/5", 100)]);
         let told: Vec<String> = found.malformed.iter().map(ToString::to_string).collect();
         for (told, expected) in told.iter().zip([
             "line 2 is left out: amount: \"1,50\" is no amount",
@@ -296,7 +308,10 @@ mod tests {
         let found = orders("1\t1\tYZ\t5\t1.00\t\n1\t1\tYZ\t5\t1.0\t\n1\t1\tYZ\t5\t2.00\t\n");
         assert_eq!(
             found.orders,
-            [order("1", "1", "YZ/5", 100), order("1", "1", "YZ/5", 100)]
+            [
+                order(2, "1", "1", "YZ/5", 100),
+                order(3, "1", "1", "YZ/5", 100)
+            ]
         );
         assert_eq!(
             found.malformed[0].to_string(),
@@ -308,7 +323,7 @@ mod tests {
     fn columns_are_found_by_their_names() {
         let text = "\u{feff}amount\tbank_to\taccount_to\torder_id\taccount_id\n1.00\tYZ\t5\t7\t1\n";
         let found = read(text.as_bytes(), &"home".parse().unwrap()).unwrap();
-        assert_eq!(found.orders, [order("7", "1", "YZ/5", 100)]);
+        assert_eq!(found.orders, [order(2, "7", "1", "YZ/5", 100)]);
     }
 
     #[test]

@@ -72,6 +72,7 @@ mod tests {
 
     fn order(id: &str, from: &str) -> Order {
         Order {
+            line: 0,
             id: id.parse().unwrap(),
             from: from.parse().unwrap(),
             to: "b/x".parse().unwrap(),

@@ -22,14 +22,17 @@ pub(super) enum Stop {
     NobodyThere,
 }
 
+/// An order as it is listed: its line, by which it is sorted, and its id.
+type Listed = (usize, String);
+
 /// The counts of a replay.
 #[derive(Debug, Default)]
 pub(super) struct Summary {
     orders: usize,
     committed: usize,
     already_paid: usize,
-    refused: BTreeMap<String, Vec<String>>,
-    unknown: Vec<String>,
+    refused: BTreeMap<String, Vec<Listed>>,
+    unknown: Vec<Listed>,
     moved: Minor,
     latencies: Vec<Duration>,
     /// Orders that were not begun.
@@ -56,7 +59,7 @@ impl Summary {
     /// An order has ended.
     pub(super) fn count(&mut self, order: &Order, fate: &Fate, took: Duration) {
         self.latencies.push(took);
-        let id = order.id.to_string();
+        let listed = (order.line, order.id.to_string());
         match fate {
             Fate::Committed => {
                 self.committed += 1;
@@ -64,21 +67,24 @@ impl Summary {
             }
             Fate::AlreadyPaid => self.already_paid += 1,
             Fate::Refused(reason) => {
-                self.refused.entry(reason.to_string()).or_default().push(id);
+                self.refused
+                    .entry(reason.to_string())
+                    .or_default()
+                    .push(listed);
             }
             Fate::NobodyThere(_) => {
                 self.refused
                     .entry("UNREACHABLE".into())
                     .or_default()
-                    .push(id);
+                    .push(listed);
             }
-            Fate::Unknown(..) => self.unknown.push(id),
+            Fate::Unknown(..) => self.unknown.push(listed),
         }
     }
 
     /// An order has ended in a bug, and took its name with it.
     pub(super) fn lost(&mut self) {
-        self.unknown.push("?".into());
+        self.unknown.push((usize::MAX, "?".into()));
     }
 
     /// Refusals are outcomes; what was not begun or not heard of is not.
@@ -121,7 +127,8 @@ impl Summary {
             .iter()
             .map(|(reason, ids)| (reason.as_str(), ids.len()))
             .collect();
-        let refused: Vec<&String> = self.refused.values().flatten().collect();
+        let refused = in_file_order(self.refused.values().flatten());
+        let unknown = in_file_order(&self.unknown);
         json!({
             "orders": self.orders,
             "committed": self.committed,
@@ -130,7 +137,7 @@ impl Summary {
             "refused_orders": refused,
             "already_paid": self.already_paid,
             "unknown": self.unknown.len(),
-            "unknown_orders": self.unknown,
+            "unknown_orders": unknown,
             "not_started": self.not_started,
             "malformed": self.malformed,
             "accounts_opened": self.accounts_opened,
@@ -185,6 +192,13 @@ impl Summary {
     }
 }
 
+/// Orders end in any order; a list of them is that of the file.
+fn in_file_order<'a>(listed: impl IntoIterator<Item = &'a Listed>) -> Vec<&'a str> {
+    let mut listed: Vec<&Listed> = listed.into_iter().collect();
+    listed.sort();
+    listed.into_iter().map(|(_, id)| id.as_str()).collect()
+}
+
 /// To three places: more would be noise.
 fn rounded(figure: f64) -> f64 {
     (figure * 1_000.0).round() / 1_000.0
@@ -198,6 +212,7 @@ mod tests {
 
     fn order(id: &str, minor: i64) -> Order {
         Order {
+            line: 0,
             id: id.parse().unwrap(),
             from: "a".parse().unwrap(),
             to: "b/x".parse().unwrap(),

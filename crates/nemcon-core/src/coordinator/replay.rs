@@ -172,7 +172,7 @@ impl Coordinator {
             epoch: self.epoch,
             at: now,
         });
-        let until = now.max(self.horizon.logged) + HORIZON_STEP;
+        let until = self.horizon.logged.max(now + HORIZON_STEP);
         self.horizon.logged = until;
         self.horizon.logged_lsn = out.persist(Record::AloneHorizon { until });
         self.memory

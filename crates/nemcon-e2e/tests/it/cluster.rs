@@ -14,6 +14,7 @@ use nemcon_proto::v1::participant_admin_service_client::ParticipantAdminServiceC
 use nemcon_proto::v1::transaction_service_client::TransactionServiceClient;
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tonic::Request;
 use tonic::transport::Channel;
 
@@ -27,11 +28,18 @@ pub(crate) const DOUBT_MAX: Duration = Duration::from_secs(5);
 /// How long a call without any waiting in it may take.
 const CALL_MAX: Duration = Duration::from_secs(5);
 
+/// The room there is for clusters: one takes one place, and one that must not be
+/// disturbed takes all. Tests of one binary run side by side, and what a small
+/// machine can do in a time that is written down it can only do for one of them.
+static ROOM: Semaphore = Semaphore::const_new(PLACES as usize);
+const PLACES: u32 = 64;
+
 pub(crate) struct Cluster {
     // First, so that the nodes are dead before their directory goes.
     pub(crate) coordinator: Node,
     banks: BTreeMap<String, Node>,
     dir: TempDir,
+    _room: SemaphorePermit<'static>,
 }
 
 /// What a `nemcon` command said.
@@ -60,13 +68,28 @@ pub(crate) fn channel(url: &str) -> Channel {
 
 impl Cluster {
     /// Makes a cluster and starts nothing.
-    pub(crate) fn new(banks: &[&str]) -> Self {
+    pub(crate) async fn new(banks: &[&str]) -> Self {
+        Self::with_room(banks, 1).await
+    }
+
+    /// Starts a cluster beside which no other runs.
+    pub(crate) async fn start_alone(banks: &[&str]) -> Self {
+        let mut cluster = Self::with_room(banks, PLACES).await;
+        cluster.start_all().await;
+        cluster
+    }
+
+    async fn with_room(banks: &[&str], places: u32) -> Self {
+        // Built before the clock of any deadline runs.
+        let _ = binary("nemcon");
+        let room = ROOM.acquire_many(places).await.unwrap();
         let dir = tempfile::tempdir().unwrap();
         let coordinator = Node::new("coordinator", "nemcon-coordinator", &[], dir.path());
         let mut cluster = Self {
             coordinator,
             banks: BTreeMap::new(),
             dir,
+            _room: room,
         };
         for bank in banks {
             let arguments = [
@@ -79,17 +102,31 @@ impl Cluster {
         cluster
     }
 
-    /// Starts all, and waits until every bank is registered.
+    /// Starts a cluster, and waits until every bank is registered.
     pub(crate) async fn start(banks: &[&str]) -> Self {
-        let mut cluster = Self::new(banks);
-        for node in cluster.nodes() {
+        let mut cluster = Self::new(banks).await;
+        cluster.start_all().await;
+        cluster
+    }
+
+    /// As [`Cluster::start`], for tests that keep transactions in flight by
+    /// keeping them from their locks: these wait for locks as long as they need.
+    pub(crate) async fn start_patient(banks: &[&str]) -> Self {
+        let mut cluster = Self::new(banks).await;
+        cluster.coordinator.add_arguments(&["--lock-wait-ms=60000"]);
+        cluster.start_all().await;
+        cluster
+    }
+
+    /// Starts all nodes, and waits until every bank is registered.
+    pub(crate) async fn start_all(&mut self) {
+        for node in self.nodes() {
             node.spawn();
         }
-        for node in cluster.nodes() {
+        for node in self.nodes() {
             node.serving().await;
         }
-        cluster.complete().await;
-        cluster
+        self.complete().await;
     }
 
     /// Where everything of this cluster is, and files of the test may be.

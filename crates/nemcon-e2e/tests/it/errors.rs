@@ -8,7 +8,9 @@ use nemcon_core::reason::Reason;
 
 /// The headings "### LOCK_TIMEOUT", in their order.
 fn headings(text: &str) -> Vec<&str> {
-    text.lines().filter_map(|line| line.strip_prefix("### ")).collect()
+    text.lines()
+        .filter_map(|line| line.strip_prefix("### "))
+        .collect()
 }
 
 fn reasons() -> BTreeSet<&'static str> {
@@ -29,7 +31,11 @@ fn every_reason_has_its_heading_and_every_heading_is_a_reason() {
         "docs/errors.md: add a section (### WORD) for {missing:?}; take out {unknown:?}, which \
          no code gives"
     );
-    assert_eq!(once.len(), headings.len(), "docs/errors.md has a heading twice");
+    assert_eq!(
+        once.len(),
+        headings.len(),
+        "docs/errors.md has a heading twice"
+    );
 }
 
 #[test]
@@ -39,7 +45,10 @@ fn every_section_says_what_to_do() {
     for section in text.split("\n### ").skip(1) {
         let word = section.lines().next().unwrap_or_default();
         for part in ["*Travels as*", "*Again?*", "*Do*"] {
-            assert!(section.contains(part), "docs/errors.md: {word} lacks the line {part}");
+            assert!(
+                section.contains(part),
+                "docs/errors.md: {word} lacks the line {part}"
+            );
         }
     }
 }

@@ -1,4 +1,15 @@
 //! Tests of the whole house: its documents, and its programs as processes.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(clippy::print_stdout, reason = "what a test has seen is shown if it fails")]
 
 mod architecture;
+mod cluster;
+mod doubt;
 mod errors;
+mod hold;
+mod ids;
+mod money;
+mod newcomer;
+mod orders;
+mod reflection;
+mod replay;

@@ -1,0 +1,9 @@
+//! The `nemcon` binary, run as people and scripts run it, against clusters of
+//! its own on free ports and in directories that are thrown away.
+
+mod cluster;
+mod errors;
+mod money;
+mod replay;
+mod txn;
+mod up;
