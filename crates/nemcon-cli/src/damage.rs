@@ -59,8 +59,9 @@ struct Found {
     at_participant: bool,
 }
 
-/// Damage as the coordinator and the participants have it, each piece once.
-async fn gather(session: &Session) -> Result<Vec<Found>, Failure> {
+/// Damage as the coordinator and the participants have it, each piece once; and
+/// how a command ends that could not ask all of them.
+async fn gather(session: &Session) -> Result<(Vec<Found>, Exit), Failure> {
     let recorded = session.client().damage().await?.into_iter();
     let mut all: Vec<Found> = recorded
         .map(|damage| Found {
@@ -69,6 +70,7 @@ async fn gather(session: &Session) -> Result<Vec<Found>, Failure> {
             at_participant: false,
         })
         .collect();
+    let mut exit = Exit::Done;
     for view in session.participants() {
         let operator = Operator::of(view.name.as_str(), &view.address)?;
         let there = match operator.damage().await {
@@ -76,6 +78,7 @@ async fn gather(session: &Session) -> Result<Vec<Found>, Failure> {
             // One that is down must not hide what the others have.
             Err(failure) => {
                 complain(&failure);
+                exit = failure.exit();
                 continue;
             }
         };
@@ -85,7 +88,7 @@ async fn gather(session: &Session) -> Result<Vec<Found>, Failure> {
             add(&mut all, damage);
         }
     }
-    Ok(all)
+    Ok((all, exit))
 }
 
 /// Adds what a participant has on record.
@@ -105,7 +108,7 @@ fn add(all: &mut Vec<Found>, damage: Damage) {
 }
 
 async fn list(session: &Session, as_json: bool) -> Result<Exit, Failure> {
-    let all = gather(session).await?;
+    let (all, exit) = gather(session).await?;
     if as_json {
         let types = Types::new()?;
         let written: Result<Vec<Value>, _> = all
@@ -113,7 +116,7 @@ async fn list(session: &Session, as_json: bool) -> Result<Exit, Failure> {
             .map(|found| types.write(&v1::Damage::from(found.damage)))
             .collect();
         json::print(&json!({ "damage": written? }));
-        return Ok(Exit::Done);
+        return Ok(exit);
     }
     let mut table = Table::new([
         "TRANSACTION",
@@ -136,7 +139,7 @@ async fn list(session: &Session, as_json: bool) -> Result<Exit, Failure> {
         ]);
     }
     say!("{table}");
-    Ok(Exit::Done)
+    Ok(exit)
 }
 
 const fn outcome(outcome: Outcome) -> &'static str {
@@ -151,7 +154,7 @@ async fn acknowledge(
     transaction: TransactionId,
     participant: &ParticipantName,
 ) -> Result<Exit, Failure> {
-    let all = gather(session).await?;
+    let (all, _) = gather(session).await?;
     let found = all.into_iter().find(|found| {
         found.damage.transaction == Some(transaction) && found.damage.participant == *participant
     });

@@ -93,6 +93,20 @@ pub(crate) enum Failure {
         /// Where it was.
         address: String,
     },
+    /// A participant has gone while it was asked, and it may have decided.
+    #[error(
+        "bank {name} does not answer at {address}, and may have decided before: the outcome of \
+         transaction {transaction} is not known. Start it again with its data directory, then \
+         ask: `nemcon txn show {transaction}`"
+    )]
+    DownInBetween {
+        /// The transaction.
+        transaction: TransactionId,
+        /// The bank.
+        name: ParticipantName,
+        /// Where it was.
+        address: String,
+    },
     /// Banks that were waited for did not come.
     #[error(
         "{} not registered at {url}, or not answering, after {seconds} s: {}; start them, for \
@@ -205,6 +219,7 @@ impl Failure {
             | Self::Unreadable { .. }
             | Self::Malformed { .. }
             | Self::Json(_) => Exit::Usage,
+            Self::DownInBetween { .. } => Exit::Unknown,
             Self::Client(error) => exit_of(error),
         }
     }
@@ -354,6 +369,14 @@ mod tests {
             ),
             (ClientError::from(bad).into(), Exit::Usage),
             (aborted, Exit::Refused),
+            (
+                Failure::DownInBetween {
+                    transaction: new_transaction_id(),
+                    name: name("a"),
+                    address: "x".into(),
+                },
+                Exit::Unknown,
+            ),
             (Failure::Usage("x".into()), Exit::Usage),
             (
                 Failure::BankDown {

@@ -31,8 +31,10 @@ const SERVING_MAX: Duration = Duration::from_secs(5);
 /// coordinator's default, since what takes longer has met a node that is down.
 const TRANSACTION_MAX: Duration = Duration::from_secs(5);
 
-/// How long an answer is asked for again and again, once it may have been done.
+/// How long an answer is asked for again and again, once it may have been done;
+/// and for what only reads, where nothing hangs on it.
 const ANSWER_MAX: Duration = Duration::from_secs(15);
+const READING_MAX: Duration = Duration::from_secs(6);
 
 /// How long a transaction is run again that aborted for a reason which a rerun
 /// can help, and the pause before that.
@@ -42,6 +44,7 @@ const RERUN_PAUSE: Duration = Duration::from_millis(100);
 /// A coordinator that answered.
 pub(crate) struct Session {
     client: Client,
+    reader: Client,
     participants: Vec<ParticipantView>,
 }
 
@@ -75,6 +78,7 @@ impl Session {
         })?;
         Ok(Self {
             client: Client::new(url.clone(), patience(ANSWER_MAX)),
+            reader: Client::new(url.clone(), patience(READING_MAX)),
             participants,
         })
     }
@@ -117,10 +121,15 @@ impl Session {
         for (name, _) in &operations {
             self.bank(name)?;
         }
+        let reads = operations.iter().all(|(_, operation)| operation.read_only);
+        let client = if reads { &self.reader } else { &self.client };
         let mut transaction = Transaction::new(operations).with_timeout(TRANSACTION_MAX);
         let rerun_until = Instant::now() + RERUN_MAX;
         loop {
-            let report = self.client.run(&transaction).await?;
+            let report = match client.run(&transaction).await {
+                Ok(report) => report,
+                Err(error) => return Err(self.explain(&transaction, error, reads).await),
+            };
             let cause = match report.ending {
                 Ending::Committed(results) => {
                     let transaction = report.transaction;
@@ -132,8 +141,9 @@ impl Session {
                 Ending::Aborted(cause) => cause,
             };
             if !cause.refusal.retryable || Instant::now() >= rerun_until {
-                if cause.refusal.reason == Reason::DEADLINE_EXCEEDED {
-                    self.blame(&transaction).await?;
+                let late = cause.refusal.reason == Reason::DEADLINE_EXCEEDED;
+                if late && let Some(gone) = self.gone(&transaction).await {
+                    return Err(down(&gone));
                 }
                 let transaction = report.transaction;
                 return Err(Failure::Aborted { transaction, cause });
@@ -143,20 +153,34 @@ impl Session {
         }
     }
 
+    /// Why there is no outcome. A read without one has done nothing.
+    async fn explain(&self, transaction: &Transaction, error: ClientError, reads: bool) -> Failure {
+        let ClientError::Unknown {
+            transaction: id, ..
+        } = &error
+        else {
+            return error.into();
+        };
+        match self.gone(transaction).await {
+            Some(gone) if reads => down(&gone),
+            Some(gone) => Failure::DownInBetween {
+                transaction: *id,
+                name: gone.name,
+                address: gone.address,
+            },
+            None => error.into(),
+        }
+    }
+
     /// Looks for a participant that has gone since the conversation began: that
     /// says more than a deadline which has passed.
-    async fn blame(&self, transaction: &Transaction) -> Result<(), Failure> {
-        let asked = |view: &&ParticipantView| {
-            transaction
-                .operations
-                .iter()
-                .any(|(name, _)| *name == view.name)
+    async fn gone(&self, transaction: &Transaction) -> Option<ParticipantView> {
+        let now = self.reader.participants().await.ok()?;
+        let asked = |view: &ParticipantView| {
+            let mut operations = transaction.operations.iter();
+            operations.any(|(name, _)| *name == view.name)
         };
-        let now = self.client.participants().await?;
-        match now.iter().filter(asked).find(|view| !view.reachable) {
-            Some(gone) => Err(down(gone)),
-            None => Ok(()),
-        }
+        now.into_iter().find(|view| asked(view) && !view.reachable)
     }
 
     /// Reads something at a bank, in a transaction of its own.

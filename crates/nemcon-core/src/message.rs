@@ -8,7 +8,9 @@ use alloc::vec::Vec;
 
 use minicbor::{Decode, Encode};
 
-use crate::id::{AttemptId, Boot, CoordinatorId, Epoch, ParticipantName, Position, TransactionId};
+use crate::id::{
+    AttemptId, Boot, CoordinatorId, Epoch, ParticipantId, ParticipantName, Position, TransactionId,
+};
 use crate::reason::Refusal;
 use crate::time::Span;
 
@@ -57,6 +59,9 @@ pub struct Peer {
 pub struct Header {
     /// Who speaks.
     pub coordinator: CoordinatorId,
+    /// Who is meant. Addresses change hands, and whoever has taken over another's
+    /// must neither acknowledge nor refuse in its place.
+    pub participant: ParticipantId,
     /// Its present epoch.
     pub epoch: Epoch,
     /// Below it the coordinator has no unfinished business with this

@@ -89,6 +89,8 @@ reasons! {
     BELOW_FLOOR,
     /// A commit for an attempt the participant never prepared: damage.
     LOST_PREPARE,
+    /// The message is meant for another participant, which had this address.
+    WRONG_PARTICIPANT,
 }
 
 impl Reason {

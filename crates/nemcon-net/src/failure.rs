@@ -35,8 +35,15 @@ impl Unanswered {
     /// Judges a refusal of one of our nodes.
     fn of_ours(refused: Refused) -> Self {
         let reason = &refused.refusal.reason;
-        // Said only to what has not been taken in.
-        if [Reason::NOT_SERVING, Reason::TOO_MANY_REQUESTS].contains(reason) {
+        // Said only to what has not been taken in; the last by a participant that
+        // is not the one we meant.
+        if [
+            Reason::NOT_SERVING,
+            Reason::TOO_MANY_REQUESTS,
+            Reason::WRONG_PARTICIPANT,
+        ]
+        .contains(reason)
+        {
             return Self::Failed(Failure::Unreachable);
         }
         // Said by a node that does not know what came of it.
@@ -113,7 +120,7 @@ mod tests {
         for reason in Reason::ALL {
             let judged = of_reason(reason);
             match reason.as_str() {
-                "NOT_SERVING" | "TOO_MANY_REQUESTS" => {
+                "NOT_SERVING" | "TOO_MANY_REQUESTS" | "WRONG_PARTICIPANT" => {
                     assert_eq!(judged, Unanswered::Failed(Failure::Unreachable));
                 }
                 "OUTCOME_UNKNOWN" | "UNREACHABLE" | "INTERNAL" => {

@@ -174,6 +174,7 @@ const TABLE: &[Mapping] = &[
     never(Reason::STALE_EPOCH, Code::FailedPrecondition),
     never(Reason::BELOW_FLOOR, Code::FailedPrecondition),
     never(Reason::LOST_PREPARE, Code::FailedPrecondition),
+    never(Reason::WRONG_PARTICIPANT, Code::FailedPrecondition),
     // Our own bug: whether anything was done is open.
     never(Reason::INTERNAL, Code::Internal),
 ];

@@ -1,8 +1,8 @@
 //! A participant's node, from within its own process.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use nemcon_core::id::ParticipantName;
+use nemcon_core::id::{ParticipantId, ParticipantName};
 use nemcon_core::message::Answer;
 use nemcon_core::participant::event::{Event, Reply};
 use nemcon_core::reason::{Reason, Refusal};
@@ -30,6 +30,8 @@ pub struct Handle<R: Resource> {
     pub(crate) front: ParticipantFront<R>,
     pub(crate) name: Arc<ParticipantName>,
     pub(crate) url: Arc<str>,
+    /// Known once the log has been read.
+    pub(crate) id: Arc<OnceLock<ParticipantId>>,
 }
 
 impl<R: Resource> Clone for Handle<R> {
@@ -38,6 +40,7 @@ impl<R: Resource> Clone for Handle<R> {
             front: self.front.clone(),
             name: Arc::clone(&self.name),
             url: Arc::clone(&self.url),
+            id: Arc::clone(&self.id),
         }
     }
 }
@@ -62,6 +65,12 @@ impl<R: Resource> Handle<R> {
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// The identity of its data directory; none while the log is being read.
+    #[must_use]
+    pub fn id(&self) -> Option<ParticipantId> {
+        self.id.get().copied()
     }
 
     /// Reads without taking locks and without waiting for anyone: a look, not a

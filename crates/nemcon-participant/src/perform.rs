@@ -196,6 +196,7 @@ impl<R: ServeResource> Perform<Participant<R>> for Hands<R> {
     /// begin only now.
     fn serving(&mut self, machine: &Participant<R>) {
         tracing::info!(id = %machine.id(), boot = %machine.boot(), "recovered");
+        let _ = self.handle.id.set(machine.id());
         if let Some(registrar) = self.registrar.take() {
             registrar.start(machine.id(), &self.ending);
         }

@@ -98,6 +98,7 @@ where
             front: Front::new(site.inbox.clone(), site.gate),
             name: Arc::new(settings.name.clone()),
             url: site.url.as_str().into(),
+            id: Arc::default(),
         };
         let api = Api {
             handle: handle.clone(),

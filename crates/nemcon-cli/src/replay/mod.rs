@@ -112,7 +112,9 @@ pub(crate) async fn run(arguments: Replay, coordinator: &Address) -> Result<Exit
     }
     let needs = needs(&orders, &arguments.home, arguments.opening_balance);
     let banks: Vec<&ParticipantName> = needs.keys().collect();
+    let bar = stage("waiting for the banks");
     wait_for(&banks, coordinator).await?;
+    bar.set_message("opening the accounts that are missing");
 
     let settings = Settings {
         give_up_after: arguments.give_up_after,
@@ -121,6 +123,7 @@ pub(crate) async fn run(arguments: Replay, coordinator: &Address) -> Result<Exit
     let client = Client::new(coordinator.clone(), settings);
     let in_flight = usize::from(arguments.in_flight);
     let opened = open::missing(&client, needs, in_flight).await?;
+    bar.finish_and_clear();
 
     let began = Instant::now();
     let runner = Runner {
@@ -220,6 +223,15 @@ fn nobody(coordinator: &Address, error: nemcon_client::ClientError) -> Failure {
         },
         other => other.into(),
     }
+}
+
+/// What is being done before the first order, on standard error if that is a
+/// terminal.
+fn stage(what: &'static str) -> ProgressBar {
+    let bar = ProgressBar::new_spinner();
+    bar.enable_steady_tick(LOOK_AGAIN);
+    bar.set_message(what);
+    bar
 }
 
 /// A bar on standard error, if that is a terminal.

@@ -144,6 +144,17 @@ fn a_bank_that_is_down_is_named() {
             .run(&arguments)
             .failed(4, &["bank b does not answer at", &url]);
     }
+    // Whoever asks first finds it out for the coordinator.
+    let c = nodes.bank("c");
+    nodes
+        .run(&["bank", "open", "c/z", "--currency", "CZK"])
+        .done();
+    let url = c.url().to_owned();
+    c.stop();
+    c.join().unwrap();
+    nodes
+        .run(&["bank", "show", "c/z"])
+        .failed(4, &["bank c does not answer at", &url]);
     // The other bank is not concerned.
     let shown = nodes.run(&["bank", "show", "a/x", "--json"]).json();
     assert_eq!(shown["balance_minor"], 100);

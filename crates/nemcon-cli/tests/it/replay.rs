@@ -1,7 +1,7 @@
 //! Paying a file of orders, more than once.
 
 use std::fmt::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 use tempfile::TempDir;
@@ -26,7 +26,7 @@ fn file(dir: &TempDir, orders: &[Order]) -> PathBuf {
     path
 }
 
-fn replay(up: &Up, file: &PathBuf, more: &[&str]) -> Said {
+fn replay(up: &Up, file: &Path, more: &[&str]) -> Said {
     let file = file.to_str().unwrap();
     let arguments = [
         "bank",

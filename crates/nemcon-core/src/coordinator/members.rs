@@ -163,11 +163,12 @@ impl Coordinator {
         to: &ParticipantName,
         message: ToParticipant<crate::message::Payload>,
     ) -> Option<Effect> {
-        let floor = self.floor(self.members.get(to)?);
+        let member = self.members.get(to)?;
         let header = Header {
             coordinator: self.identity,
+            participant: member.id,
             epoch: self.epoch,
-            floor,
+            floor: self.floor(member),
         };
         Some(Effect::Send {
             to: to.clone(),

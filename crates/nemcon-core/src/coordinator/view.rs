@@ -6,7 +6,7 @@ use super::event::{BranchView, Ending, State, View};
 use super::memory::Remembered;
 use super::transaction::{Phase, Transaction};
 use super::{Coordinator, Settings};
-use crate::id::{CoordinatorId, Epoch, TransactionId};
+use crate::id::{CoordinatorId, Epoch, ParticipantName, TransactionId};
 use crate::message::Outcome;
 
 impl Coordinator {
@@ -26,6 +26,14 @@ impl Coordinator {
     #[must_use]
     pub const fn epoch(&self) -> Epoch {
         self.epoch
+    }
+
+    /// How many attempts have unfinished business at a participant.
+    #[must_use]
+    pub fn unfinished(&self, participant: &ParticipantName) -> usize {
+        self.members
+            .get(participant)
+            .map_or(0, |member| member.unfinished.len())
     }
 
     /// Whether the transaction, if it is not known, may be one whose outcome was

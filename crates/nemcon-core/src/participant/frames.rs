@@ -28,6 +28,19 @@ impl<R: Resource> Participant<R> {
         out: &mut Output<R>,
     ) {
         let Frame { header, message } = frame;
+        if header.participant != self.id {
+            let why = format!(
+                "this is participant {} with data directory {}; the message is for {}",
+                self.settings.name, self.id, header.participant
+            );
+            let refusal = Refusal::retryable(Reason::WRONG_PARTICIPANT, why);
+            let attempt = attempt_of(&message);
+            out.now.push(Effect::Answer {
+                request,
+                answer: Answer::Refused { attempt, refusal },
+            });
+            return;
+        }
         if let Some(attempt) = foreign_attempt(&header, &message) {
             let why = format!(
                 "attempt {attempt} is not one of coordinator {}",

@@ -177,3 +177,26 @@ fn what_was_resolved_by_hand_survives_a_checkpoint_and_a_restart() {
     assert_eq!((world.value(0, 1), world.value(1, 1)), (-5, 5));
     assert_eq!(world.alarms, Vec::<String>::new());
 }
+
+#[test]
+fn a_newcomer_at_an_old_address_answers_for_nobody() {
+    let mut world = decided();
+    while world.in_flight() > 0 {
+        world.lose(0);
+    }
+    // Participant 0 takes over the address under which 1 is known.
+    world.crash(Place::Participant(1), 0);
+    world.redirect(1, 0);
+    world.run_quietly(Span(20_000));
+    let committing = || {
+        let coordinator = world.coordinators[0].machine.as_ref();
+        coordinator.map_or(0, |machine| machine.unfinished(&crate::world::name(1)))
+    };
+    assert_eq!(committing(), 1, "nobody has acknowledged in its place");
+    assert_eq!(world.alarms, Vec::<String>::new());
+    world.redirect(1, 1);
+    world.start(Place::Participant(1));
+    world.run_quietly(Span(20_000));
+    assert_eq!((world.value(0, 1), world.value(1, 1)), (-5, 5));
+    world.check().expect("all invariants hold");
+}

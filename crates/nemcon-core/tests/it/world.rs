@@ -26,6 +26,7 @@ use nemcon_core::participant::event::{
 use nemcon_core::participant::record::Record as ParticipantRecord;
 use nemcon_core::participant::view::{AttemptView, Standing};
 use nemcon_core::participant::{self, Participant};
+use nemcon_core::reason::Reason;
 use nemcon_core::time::{Millis, Span};
 use uuid::Uuid;
 
@@ -44,6 +45,9 @@ pub(crate) enum Place {
 enum Packet {
     Frame {
         from: usize,
+        /// The participant that is meant.
+        meant: usize,
+        /// The one that is reached.
         to: usize,
         frame: Frame<Payload>,
     },
@@ -106,6 +110,7 @@ enum Waiting {
     Frame {
         coordinator: usize,
         participant: usize,
+        call: Call,
     },
     Asker {
         participant: usize,
@@ -159,6 +164,8 @@ pub(crate) struct World {
     answered: BTreeMap<TransactionId, u32>,
     pub(crate) pieces: BTreeMap<TransactionId, Vec<i64>>,
     messages: usize,
+    /// Frames for a participant that reach another one, at its old address.
+    redirected: BTreeMap<usize, usize>,
     pub(crate) alarms: Vec<String>,
 }
 
@@ -242,6 +249,7 @@ impl World {
             answered: BTreeMap::new(),
             pieces: BTreeMap::new(),
             messages: 0,
+            redirected: BTreeMap::new(),
             alarms: Vec::new(),
         };
         for participant in 0..participants {
@@ -561,6 +569,12 @@ impl World {
 
     // ---- the network ----
 
+    /// From now on, whatever is sent to the address of `participant` reaches
+    /// `other`.
+    pub(crate) fn redirect(&mut self, participant: usize, other: usize) {
+        self.redirected.insert(participant, other);
+    }
+
     pub(crate) fn in_flight(&self) -> usize {
         self.network.len()
     }
@@ -572,11 +586,13 @@ impl World {
             return self.take(packet);
         }
         match packet {
-            Packet::Frame { from, to, frame } => {
+            Packet::Frame {
+                from, meant, frame, ..
+            } => {
                 let (call, failure) = (frame.message.call(), Failure::Unreachable);
                 self.network.push(Packet::Lost {
                     from,
-                    to,
+                    to: meant,
                     call,
                     failure,
                 });
@@ -623,11 +639,17 @@ impl World {
 
     fn take(&mut self, packet: Packet) {
         match packet {
-            Packet::Frame { from, to, frame } => {
+            Packet::Frame {
+                from,
+                meant,
+                to,
+                frame,
+            } => {
                 self.messages += 1;
                 let waiting = Waiting::Frame {
                     coordinator: from,
-                    participant: to,
+                    participant: meant,
+                    call: frame.message.call(),
                 };
                 let request = self.request(Place::Participant(to), waiting);
                 let frame = Frame {
@@ -753,9 +775,11 @@ impl World {
                             .extend(peers);
                     }
                     let to = place_of(&to);
+                    let reached = self.redirected.get(&to).copied().unwrap_or(to);
                     self.network.push(Packet::Frame {
                         from: at,
-                        to,
+                        meant: to,
+                        to: reached,
                         frame,
                     });
                 }
@@ -836,6 +860,7 @@ impl World {
                     let Some(Waiting::Frame {
                         coordinator,
                         participant,
+                        call,
                     }) = waiting
                     else {
                         panic!("request {request} was answered twice or never asked");
@@ -849,8 +874,22 @@ impl World {
                         self.promised[at].insert(*attempt);
                     }
                     let (from, to) = (participant, coordinator);
-                    let answer = encoded(answer);
-                    self.network.push(Packet::Answer { from, to, answer });
+                    // As the nodes' border has it: whoever is not meant has
+                    // not been reached.
+                    let packet = match encoded(answer) {
+                        Answer::Refused { refusal, .. }
+                            if refusal.reason == Reason::WRONG_PARTICIPANT =>
+                        {
+                            Packet::Lost {
+                                from: to,
+                                to: from,
+                                call,
+                                failure: Failure::Unreachable,
+                            }
+                        }
+                        answer => Packet::Answer { from, to, answer },
+                    };
+                    self.network.push(packet);
                 }
                 ParticipantEffect::Reply { request, reply } => {
                     let key = (Place::Participant(at), request);

@@ -86,7 +86,7 @@ impl Node {
             peers: peers.into(),
             read_only: false,
         };
-        match frame(ToParticipant::Prepare(prepare)) {
+        match self.frame(ToParticipant::Prepare(prepare)) {
             Request::Prepare(request) => {
                 let mut client = ParticipantServiceClient::new(self.channel());
                 Ok(client.prepare(request).await?.into_inner())
@@ -96,7 +96,7 @@ impl Node {
     }
 
     pub(crate) async fn commit(&self) -> Result<v1::CommitResponse, Status> {
-        match frame(ToParticipant::Commit(attempt())) {
+        match self.frame(ToParticipant::Commit(attempt())) {
             Request::Commit(request) => {
                 let mut client = ParticipantServiceClient::new(self.channel());
                 Ok(client.commit(request).await?.into_inner())
@@ -122,11 +122,14 @@ pub(crate) fn transaction() -> TransactionId {
     TransactionId::from_parts(Millis(1_700_000_000_000), 7)
 }
 
-fn frame(message: ToParticipant<Payload>) -> Request {
-    let header = Header {
-        coordinator: attempt().coordinator,
-        epoch: Epoch(1),
-        floor: attempt().position,
-    };
-    Frame { header, message }.try_into().unwrap()
+impl Node {
+    fn frame(&self, message: ToParticipant<Payload>) -> Request {
+        let header = Header {
+            coordinator: attempt().coordinator,
+            participant: self.inside.id().unwrap(),
+            epoch: Epoch(1),
+            floor: attempt().position,
+        };
+        Frame { header, message }.try_into().unwrap()
+    }
 }

@@ -12,7 +12,7 @@ use nemcon_core::message::{
 use nemcon_core::time::Span;
 
 use super::error::{WireError, counted, list, required};
-use super::id::{address, attempt, coordinator_id, transaction_id};
+use super::id::{address, attempt, coordinator_id, participant_id, transaction_id};
 use super::outcome::Question;
 use super::value::{received, span_ms, unaddressed};
 use crate::v1;
@@ -187,6 +187,7 @@ impl From<Header> for v1::Header {
             coordinator: header.coordinator.to_string(),
             epoch: header.epoch.0,
             floor: Some(header.floor.into()),
+            participant_id: header.participant.to_string(),
         }
     }
 }
@@ -202,6 +203,7 @@ impl TryFrom<v1::Header> for Header {
         Ok(Self {
             coordinator: coordinator_id(&header.coordinator, "coordinator")?,
             epoch: Epoch(counted(header.epoch, "epoch")?),
+            participant: participant_id(&header.participant_id, "participant_id")?,
             floor: floor.into(),
         })
     }

@@ -74,6 +74,7 @@ pub(super) fn header() -> Header {
     };
     Header {
         coordinator: coordinator(),
+        participant: participant(),
         epoch: Epoch(4),
         floor,
     }
