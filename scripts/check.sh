@@ -23,5 +23,5 @@ if cargo deny --version >/dev/null 2>&1; then
 else
     echo '== SKIPPED: licences, advisories, sources (cargo-deny is not installed)'
 fi
-step 'tests' cargo test --workspace --locked
+step 'tests' cargo test --workspace
 printf '== all checks passed in %d s\n' "$SECONDS"

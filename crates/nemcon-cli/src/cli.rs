@@ -19,8 +19,11 @@ Begin with:
   nemcon bank audit
 
 Exit codes:
-  0 done   1 refused or aborted   2 bad usage   3 outcome unknown   4 unreachable
-After 1, 2 and 4 nothing has been done; after 3 it may have been: ask with `nemcon txn show`.";
+  0 done
+  1 refused or aborted: it has not happened
+  2 bad usage
+  3 outcome unknown: it may have happened; ask with `nemcon txn show`
+  4 unreachable: it has not happened";
 
 /// Starts a cluster, moves money, looks at transactions
 #[derive(Debug, Parser)]
@@ -41,6 +44,7 @@ struct Cli {
     command: Command,
 }
 
+/// The commands. Each module keeps its own, and runs them.
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Start a whole cluster in this process, on this machine
@@ -79,6 +83,8 @@ pub(crate) fn main() -> ExitCode {
     ended.into()
 }
 
+/// Runs a command on a runtime of one thread: the nodes of `nemcon up` bring their
+/// own. The futures are boxed since some are large and only one is run.
 fn run(cli: Cli) -> Result<Exit, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -15,6 +15,7 @@ use crate::out::say;
 use crate::session::Session;
 use crate::table::Table;
 
+/// The commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// List heuristic damage that nobody has seen to
@@ -107,6 +108,7 @@ fn add(all: &mut Vec<Found>, damage: Damage) {
     }
 }
 
+/// Prints all of it.
 async fn list(session: &Session, as_json: bool) -> Result<Exit, Failure> {
     let (all, exit) = gather(session).await?;
     if as_json {
@@ -142,6 +144,7 @@ async fn list(session: &Session, as_json: bool) -> Result<Exit, Failure> {
     Ok(exit)
 }
 
+/// An outcome in a word.
 const fn outcome(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Committed => "committed",
@@ -149,6 +152,7 @@ const fn outcome(outcome: Outcome) -> &'static str {
     }
 }
 
+/// Takes a piece off every list that it is on.
 async fn acknowledge(
     session: &Session,
     transaction: TransactionId,

@@ -225,6 +225,7 @@ impl Failure {
     }
 }
 
+/// The same for what the client says.
 fn exit_of(error: &ClientError) -> Exit {
     match error {
         ClientError::Address(_) => Exit::Usage,
@@ -292,6 +293,7 @@ fn advice(reason: &Reason) -> String {
     format!("; {advice}")
 }
 
+/// The end of a sentence about a name that is not among them.
 fn registered(names: &[ParticipantName]) -> String {
     match names {
         [] => "none is".to_owned(),
@@ -299,6 +301,7 @@ fn registered(names: &[ParticipantName]) -> String {
     }
 }
 
+/// Names, separated by commas.
 fn listed(names: &[ParticipantName]) -> String {
     let names: Vec<&str> = names.iter().map(ParticipantName::as_str).collect();
     names.join(", ")

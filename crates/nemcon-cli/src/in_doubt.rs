@@ -16,6 +16,7 @@ use crate::out::say;
 use crate::session::Session;
 use crate::table::Table;
 
+/// The commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// List what is prepared at participants and has no known outcome
@@ -55,6 +56,7 @@ pub(crate) struct Whom {
     at: Option<Address>,
 }
 
+/// What to end, where and how.
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("outcome").required(true).args(["commit", "abort"]))]
 #[command(group = ArgGroup::new("where").required(true).args(["participant", "at"]))]
@@ -84,6 +86,7 @@ pub(crate) async fn run(command: Command, coordinator: &Address) -> Result<Exit,
 }
 
 impl Whom {
+    /// The windows to ask at. Only without an address is a coordinator needed.
     async fn operators(self, coordinator: &Address) -> Result<Vec<Operator>, Failure> {
         if let Some(address) = self.at {
             let address = address.to_string();
@@ -101,6 +104,8 @@ impl Whom {
     }
 }
 
+/// Prints what is in doubt. Where somebody does not answer the list is not whole,
+/// and the exit code says so.
 async fn list(whom: Whom, as_json: bool, coordinator: &Address) -> Result<Exit, Failure> {
     let types = Types::new()?;
     let mut table = Table::new([
@@ -141,6 +146,7 @@ async fn list(whom: Whom, as_json: bool, coordinator: &Address) -> Result<Exit, 
     Ok(silent.unwrap_or(Exit::Done))
 }
 
+/// A line of the list.
 fn row(name: &str, attempt: &v1::AttemptInDoubt) -> [String; 6] {
     [
         name.into(),
@@ -156,6 +162,8 @@ fn row(name: &str, attempt: &v1::AttemptInDoubt) -> [String; 6] {
     ]
 }
 
+/// Ends an attempt by hand. It is looked up first: the operator knows the
+/// transaction, the participant goes by the attempt.
 async fn resolve(arguments: Resolve, coordinator: &Address) -> Result<Exit, Failure> {
     let Resolve {
         transaction,
@@ -194,6 +202,7 @@ async fn resolve(arguments: Resolve, coordinator: &Address) -> Result<Exit, Fail
     Ok(Exit::Done)
 }
 
+/// The transaction may have ended meanwhile, which is the better outcome.
 fn not_in_doubt(name: &str, transaction: TransactionId) -> Failure {
     Failure::Refused(format!(
         "transaction {transaction} is not in doubt at {name}; `nemcon in-doubt list` shows what is"

@@ -47,6 +47,7 @@ impl Types {
             .map_err(|error| JsonError::NoDescriptor(error.to_string()))
     }
 
+    /// A message by its full name.
     fn descriptor(&self, name: &str) -> Result<MessageDescriptor, JsonError> {
         self.0
             .get_message_by_name(name)
@@ -89,6 +90,7 @@ impl Types {
         }
     }
 
+    /// Writes a message that is still encoded.
     fn write_bytes(&self, name: &str, bytes: &[u8]) -> Result<Value, JsonError> {
         let unwritable = |why: String| JsonError::Unwritable {
             message: name.to_owned(),

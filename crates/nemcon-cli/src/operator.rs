@@ -81,6 +81,7 @@ impl Operator {
         answer.map(drop).map_err(|status| self.failed(&status))
     }
 
+    /// A no of the participant is told apart from its silence.
     fn failed(&self, status: &Status) -> Failure {
         match Refused::read(status) {
             Some(refused) => Failure::Refused(format!("{}: {refused}", self.name)),

@@ -13,6 +13,7 @@ use crate::out::say;
 use crate::session::Session;
 use crate::table::Table;
 
+/// The commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// List who is registered, where, and whether they answer
@@ -58,6 +59,7 @@ pub(crate) async fn run(command: Command, coordinator: &Address) -> Result<Exit,
     Ok(Exit::Done)
 }
 
+/// For people. `?` starts: it has not answered the coordinator that runs now.
 fn table(participants: &[ParticipantView]) -> Table {
     let mut table = Table::new(["NAME", "ADDRESS", "STATE", ">UNFINISHED", ">STARTS"]);
     for view in participants {

@@ -209,6 +209,7 @@ impl Committed {
     }
 }
 
+/// What to say about a participant that does not answer.
 fn down(bank: &ParticipantView) -> Failure {
     Failure::BankDown {
         name: bank.name.clone(),

@@ -95,6 +95,9 @@ pub(super) async fn list(session: &Session, arguments: Accounts) -> Result<Exit,
     Ok(Exit::Done)
 }
 
+/// A page of accounts, in a transaction of its own: between two pages accounts may
+/// be opened, which a list for people can bear. What must not move is the audit's
+/// business.
 async fn page(
     session: &Session,
     bank: &ParticipantName,
@@ -107,6 +110,7 @@ async fn page(
     session.read(bank, &action).await
 }
 
+/// A line of the list, with the account named as commands take it.
 fn row(bank: &ParticipantName, account: &v1::Account) -> [String; 6] {
     [
         format!("{bank}/{}", account.account),
@@ -118,10 +122,12 @@ fn row(bank: &ParticipantName, account: &v1::Account) -> [String; 6] {
     ]
 }
 
+/// A closed account is never open again, but keeps its name and its entries.
 fn state(account: &v1::Account) -> &'static str {
     if account.closed { "closed" } else { "open" }
 }
 
+/// For programs: money in minor units, as it is stored.
 fn as_json(bank: &ParticipantName, account: &v1::Account) -> Value {
     json!({
         "bank": bank.as_str(),
@@ -182,6 +188,7 @@ fn fold(statement: &mut v1::Statement, keep: usize) {
     statement.brought_forward_minor += folded;
 }
 
+/// For people. What is empty or zero by default is left out.
 fn print_account(path: &AccountPath, account: &v1::Account, statement: &v1::Statement) {
     let currency = &account.currency;
     let balance = Minor(account.balance_minor);
@@ -231,6 +238,7 @@ fn print_account(path: &AccountPath, account: &v1::Account, statement: &v1::Stat
     say!("{table}");
 }
 
+/// RFC 3339, in UTC.
 fn booked_at(entry: &v1::Entry) -> String {
     entry
         .booked_at
@@ -239,6 +247,7 @@ fn booked_at(entry: &v1::Entry) -> String {
         .unwrap_or_default()
 }
 
+/// The other side of the double entry.
 fn against(entry: &v1::Entry) -> &'static str {
     match entry.contra() {
         v1::Contra::Cash => "cash",
@@ -247,6 +256,7 @@ fn against(entry: &v1::Entry) -> &'static str {
     }
 }
 
+/// An entry for programs.
 fn entry_as_json(entry: &v1::Entry) -> Value {
     json!({
         "booked_at": booked_at(entry),

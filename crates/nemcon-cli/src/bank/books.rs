@@ -38,24 +38,28 @@ pub(super) struct BankBooks {
 pub(super) struct Books(pub(super) Vec<BankBooks>);
 
 impl Sums {
+    /// Adds what one bank has in this currency.
     fn add(&mut self, total: &CurrencyTotal) {
         self.customers += i128::from(total.customers_minor);
         self.cash += i128::from(total.cash_minor);
         self.clearing += i128::from(total.clearing_minor);
     }
 
+    /// What one bank has in one currency.
     fn of(total: &CurrencyTotal) -> Self {
         let mut sums = Self::default();
         sums.add(total);
         sums
     }
 
+    /// What the double entries leave over: zero, or something is wrong.
     const fn rest(self) -> i128 {
         self.customers + self.cash + self.clearing
     }
 }
 
 impl Books {
+    /// Sums over all banks, by currency.
     fn over_all(&self) -> BTreeMap<&str, Sums> {
         let mut all: BTreeMap<&str, Sums> = BTreeMap::new();
         for total in self.0.iter().flat_map(|books| &books.totals.currencies) {
@@ -166,6 +170,8 @@ impl Books {
 }
 
 impl BankBooks {
+    /// One bank for programs. Its sums are given as such where it keeps a single
+    /// currency, and by currency always.
     fn to_json(&self) -> Value {
         let sums: Vec<Sums> = self.totals.currencies.iter().map(Sums::of).collect();
         let column = |part: fn(&Sums) -> i128| only(&sums.iter().map(part).collect::<Vec<_>>());
@@ -185,6 +191,7 @@ impl BankBooks {
     }
 }
 
+/// The sums of one currency for programs.
 fn currency_json(currency: &str, sums: Sums) -> Value {
     json!({
         "currency": currency,
@@ -208,6 +215,7 @@ fn number(sum: i128) -> Value {
     i64::try_from(sum).map_or_else(|_| sum.to_string().into(), Value::from)
 }
 
+/// A line of the table.
 fn row(
     bank: String,
     accounts: String,
@@ -226,6 +234,7 @@ fn row(
     ]
 }
 
+/// A sum for people. Beyond 64 bits it is shown in minor units, and says so.
 fn shown(sum: i128) -> String {
     i64::try_from(sum).map_or_else(|_| format!("{sum} minor"), |sum| Minor(sum).to_string())
 }

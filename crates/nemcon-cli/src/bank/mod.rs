@@ -28,6 +28,7 @@ const ABOUT_AMOUNTS: &str = "\
 Accounts are named BANK/ACCOUNT. Amounts are decimals with at most two places (25, 25.00, .80); \
 every currency is taken to have 100 minor units.";
 
+/// The commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Open an account
@@ -79,6 +80,7 @@ it is null, and `currencies` has a total for each.")]
     Audit(Audit),
 }
 
+/// What to open.
 #[derive(Debug, Args)]
 pub(crate) struct Open {
     /// The account to open
@@ -116,6 +118,7 @@ pub(crate) struct Open {
     pub(crate) json: bool,
 }
 
+/// What to close.
 #[derive(Debug, Args)]
 pub(crate) struct Close {
     /// The account to close
@@ -123,6 +126,7 @@ pub(crate) struct Close {
     pub(crate) path: AccountPath,
 }
 
+/// What to list.
 #[derive(Debug, Args)]
 pub(crate) struct Accounts {
     /// Only those at this bank
@@ -133,6 +137,7 @@ pub(crate) struct Accounts {
     pub(crate) json: bool,
 }
 
+/// What to show.
 #[derive(Debug, Args)]
 pub(crate) struct Show {
     /// The account to show
@@ -146,6 +151,7 @@ pub(crate) struct Show {
     pub(crate) json: bool,
 }
 
+/// What to move, and where.
 #[derive(Debug, Args)]
 pub(crate) struct Transfer {
     /// The paying account
@@ -168,6 +174,7 @@ pub(crate) struct Transfer {
     pub(crate) json: bool,
 }
 
+/// How to report.
 #[derive(Debug, Args)]
 pub(crate) struct Audit {
     /// Print JSON

@@ -86,6 +86,8 @@ pub(crate) fn payment(
     ]
 }
 
+/// What an account is kept in. An account's currency never changes, so it may be
+/// read before the transfer and outside of it.
 async fn currency_of(session: &Session, path: &AccountPath) -> Result<String, Failure> {
     let action = v1::Read {
         account: path.account.to_string(),

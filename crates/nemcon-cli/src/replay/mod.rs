@@ -93,6 +93,8 @@ pub(crate) struct Replay {
     json: bool,
 }
 
+/// An opening balance: a paying account cannot begin in debt, since its minimum is
+/// zero.
 fn not_negative(text: &str) -> Result<Minor, String> {
     match text.parse::<Minor>() {
         Ok(Minor(..0)) => Err(format!("{text:?} is less than 0.00")),
@@ -145,6 +147,7 @@ pub(crate) async fn run(arguments: Replay, coordinator: &Address) -> Result<Exit
     Ok(summary.exit())
 }
 
+/// Reads the file before anybody is asked: one that makes no sense costs nothing.
 fn read(arguments: &Replay) -> Result<Orders, Failure> {
     let unreadable = |source| Failure::Unreadable {
         path: arguments.file.clone(),
@@ -211,6 +214,7 @@ async fn wait_for(banks: &[&ParticipantName], coordinator: &Address) -> Result<(
     }
 }
 
+/// Why the coordinator did not say who is registered.
 fn nobody(coordinator: &Address, error: nemcon_client::ClientError) -> Failure {
     match error {
         nemcon_client::ClientError::Unreachable { why, .. } => Failure::NoCoordinator {

@@ -49,6 +49,7 @@ pub(super) async fn missing(
     Ok(opened)
 }
 
+/// How the task of a bank ended.
 type Joined = Option<Result<Result<usize, Failure>, tokio::task::JoinError>>;
 
 /// A task that panicked has a bug, and its accounts are not open.
@@ -67,6 +68,7 @@ struct Bank {
 }
 
 impl Bank {
+    /// Opens what is missing of these accounts, until nothing is.
     async fn open(self, mut wanted: BTreeMap<AccountName, Minor>) -> Result<usize, Failure> {
         let mut opened = 0;
         loop {
@@ -130,6 +132,7 @@ impl Bank {
         }
     }
 
+    /// One page of accounts.
     async fn page(&self, after_account: String) -> Result<v1::AccountPage, Failure> {
         let action = v1::ReadAccounts {
             page_size: PAGE_ACCOUNTS_MAX,
@@ -151,6 +154,7 @@ impl Bank {
     }
 }
 
+/// The result of the only operation.
 fn first(results: &[Payload]) -> Result<v1::AccountPage, Failure> {
     let payload = results.first();
     let payload = payload.ok_or_else(|| Failure::Nonsense("there is no result".into()))?;

@@ -124,6 +124,7 @@ impl Order {
 }
 
 impl Header {
+    /// Finds the columns by their names.
     fn parse(line: &str) -> Result<Self, FileError> {
         // A byte-order mark is what some spreadsheets start a file with.
         let line = line.trim_start_matches('\u{feff}');
@@ -199,6 +200,7 @@ struct Lines<'a, R> {
 }
 
 impl<'a, R: BufRead> Lines<'a, R> {
+    /// The lines from where the file stands.
     fn new(file: &'a mut R) -> Self {
         Self {
             file,

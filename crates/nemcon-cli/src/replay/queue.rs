@@ -56,6 +56,7 @@ impl Queue {
         self.waiting.len()
     }
 
+    /// Where the next order stands.
     fn place(&self) -> Option<usize> {
         let ahead = self.waiting.iter().take(LOOK_AHEAD);
         ahead

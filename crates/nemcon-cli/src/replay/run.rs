@@ -42,6 +42,7 @@ pub(super) enum Fate {
 }
 
 impl Fate {
+    /// What an answer, or the lack of one, means for the order.
     fn of(told: Result<Report, ClientError>) -> Self {
         match told {
             Ok(report) => match report.ending {
@@ -147,6 +148,7 @@ impl Runner {
         summary
     }
 
+    /// Counts an order that has ended, and lets the next one of its account go.
     fn settle(&self, ended: Result<Paid, JoinError>, queue: &mut Queue, summary: &mut Summary) {
         let Paid { order, fate, took } = match ended {
             Ok(paid) => paid,
@@ -183,6 +185,7 @@ impl Runner {
     }
 }
 
+/// Pays one order, however long the client's patience lasts.
 async fn pay(client: Client, home: ParticipantName, order: Order) -> Paid {
     let began = Instant::now();
     let from = AccountPath {

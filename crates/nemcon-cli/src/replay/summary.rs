@@ -97,10 +97,12 @@ impl Summary {
         }
     }
 
+    /// For whatever reason.
     fn refused(&self) -> usize {
         self.refused.values().map(Vec::len).sum()
     }
 
+    /// Only what was paid now counts as work.
     fn per_second(&self) -> f64 {
         let seconds = self.took.as_secs_f64();
         if seconds > 0.0 {
@@ -163,6 +165,7 @@ impl Summary {
         }
     }
 
+    /// For people.
     fn table(&self) -> Table {
         let mut table = Table::new(["", ">"]);
         let mut row = |what: &str, figure: String| table.row([what.to_owned(), figure]);

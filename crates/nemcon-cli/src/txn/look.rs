@@ -81,6 +81,7 @@ pub(super) async fn show(
     Ok(Exit::Done)
 }
 
+/// For people: what it is, then its states with their times, then its participants.
 fn print_view(view: &View) {
     say!("transaction  {}", view.transaction);
     say!("attempt      {}", view.attempt);
@@ -100,6 +101,7 @@ fn print_view(view: &View) {
     }
 }
 
+/// The outcome in words. That it is not known yet is an answer too.
 fn outcome(view: &View) -> &'static str {
     match view.outcome {
         Some(Outcome::Committed) => "committed",
@@ -109,6 +111,7 @@ fn outcome(view: &View) -> &'static str {
     }
 }
 
+/// Its states. What the coordinator has not kept over a restart is missing.
 fn history(view: &View) -> Table {
     let mut table = Table::new(["STATE", "ENTERED", ">AFTER"]);
     let mut before: Option<Millis> = None;
@@ -122,6 +125,7 @@ fn history(view: &View) -> Table {
     table
 }
 
+/// Its participants, as far as they are remembered.
 fn branches(branches: &[BranchView]) -> Table {
     let mut table = Table::new(["PARTICIPANT", "VOTE", "ACKNOWLEDGED"]);
     for branch in branches {

@@ -16,6 +16,7 @@ use crate::failure::{Exit, Failure, no};
 use crate::out::say;
 use crate::session::Session;
 
+/// The commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run a transaction that is written down as JSON
@@ -92,6 +93,7 @@ Example:
     },
 }
 
+/// What to list.
 #[derive(Debug, Args)]
 pub(crate) struct List {
     /// Only those in this state; can be given several times
@@ -148,6 +150,7 @@ pub(crate) async fn run(command: Command, coordinator: &Address) -> Result<Exit,
     }
 }
 
+/// Asks for an abort. It may come too late, which is a no.
 async fn abort(session: &Session, id: TransactionId, reason: &str) -> Result<Exit, Failure> {
     match session.client().abort(id, reason).await? {
         Ending::Aborted(cause) => {

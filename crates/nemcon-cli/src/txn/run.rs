@@ -29,6 +29,7 @@ pub(super) fn read(file: &Path) -> Result<Transaction, Failure> {
     })
 }
 
+/// Reads no more than could be sent.
 fn text(file: &Path) -> std::io::Result<String> {
     let mut text = String::new();
     if file == Path::new("-") {
@@ -43,6 +44,7 @@ fn text(file: &Path) -> std::io::Result<String> {
     Ok(text)
 }
 
+/// Reads the JSON, and checks it as the coordinator will.
 fn parse(text: &str) -> Result<Transaction, String> {
     let types = Types::new().map_err(|error| error.to_string())?;
     let request: v1::RunTransactionRequest = types.read(text).map_err(|error| error.to_string())?;
@@ -98,6 +100,7 @@ fn written(types: &Types, report: Report) -> Value {
     }
 }
 
+/// An outcome with what else is known: the results, or that they are lost.
 fn committed(transaction: TransactionId, field: &str, value: Value) -> Value {
     json!({
         "transactionId": transaction.to_string(),

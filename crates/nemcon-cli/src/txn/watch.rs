@@ -76,6 +76,7 @@ fn tell(types: &Types, view: View, only: bool, as_json: bool) -> Result<Option<E
     Ok(exit.filter(|_| only))
 }
 
+/// A change on one line: when, which, where it is now, and who has voted how.
 fn line(view: &View) -> String {
     let entered = view
         .history

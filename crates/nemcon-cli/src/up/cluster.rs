@@ -117,6 +117,7 @@ fn node_settings(place: &Place) -> Settings {
     Settings::new(place.listen, &place.dir)
 }
 
+/// A port that was taken between the check and the start gets the words of the check.
 fn failed(plan: &Plan, place: &Place, source: NodeError) -> Failure {
     match source {
         NodeError::Listen(ListenError::PortTaken { .. }) => plan.port_taken(place),

@@ -50,12 +50,7 @@ pub(crate) struct Up {
     )]
     banks: Vec<ParticipantName>,
     /// Where the logs and the data live; made if missing
-    #[arg(
-        long,
-        value_name = "DIR",
-        default_value = "./nemcon-data",
-        env = "NEMCON_DATA_DIR"
-    )]
+    #[arg(long, value_name = "DIR", default_value = "./nemcon-data")]
     data_dir: PathBuf,
     /// Port of the coordinator; the banks follow in steps of 10
     #[arg(long, value_name = "N", default_value_t = plan::PORT_BASE)]

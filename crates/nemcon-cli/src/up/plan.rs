@@ -100,11 +100,13 @@ impl Plan {
         numbered.map(|(name, number)| (name, self.place(name.as_str(), number)))
     }
 
+    /// All nodes, in the order of their ports.
     fn places(&self) -> Vec<Place> {
         let banks = self.banks().map(|(_, place)| place);
         std::iter::once(self.coordinator()).chain(banks).collect()
     }
 
+    /// The n-th node. [`Plan::new`] has seen to it that the port exists.
     fn place(&self, name: &str, number: usize) -> Place {
         let port = self.port(number).unwrap_or_default();
         Place {
@@ -124,6 +126,7 @@ impl Plan {
         self.port_base.checked_add(step)
     }
 
+    /// What the last port would be, whether it exists or not.
     fn last_port(&self) -> usize {
         usize::from(self.port_base) + self.banks.len() * usize::from(PORT_STEP)
     }

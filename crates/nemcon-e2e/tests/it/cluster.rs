@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use nemcon_client::{BankClient, Client};
-use nemcon_core::id::ParticipantName;
+use nemcon_core::id::{ParticipantId, ParticipantName};
 use nemcon_e2e::{Node, Process, binary, until};
 use nemcon_net::Address;
 use nemcon_proto::v1;
@@ -38,6 +38,8 @@ pub(crate) struct Cluster {
     // First, so that the nodes are dead before their directory goes.
     pub(crate) coordinator: Node,
     banks: BTreeMap<String, Node>,
+    /// Whose data directory each bank has, as far as they have registered.
+    ids: BTreeMap<String, ParticipantId>,
     dir: TempDir,
     _room: SemaphorePermit<'static>,
 }
@@ -88,6 +90,7 @@ impl Cluster {
         let mut cluster = Self {
             coordinator,
             banks: BTreeMap::new(),
+            ids: BTreeMap::new(),
             dir,
             _room: room,
         };
@@ -127,6 +130,11 @@ impl Cluster {
             node.serving().await;
         }
         self.complete().await;
+        let views = self.client().participants().await.unwrap();
+        let ids = views
+            .into_iter()
+            .map(|view| (view.name.to_string(), view.id));
+        self.ids = ids.collect();
     }
 
     /// Where everything of this cluster is, and files of the test may be.
@@ -140,6 +148,11 @@ impl Cluster {
 
     pub(crate) fn bank_mut(&mut self, name: &str) -> &mut Node {
         self.banks.get_mut(name).unwrap()
+    }
+
+    /// The identity of a bank's data directory.
+    pub(crate) fn id(&self, bank: &str) -> ParticipantId {
+        self.ids[bank]
     }
 
     /// A node by its name; the coordinator's is `coordinator`.
@@ -176,7 +189,10 @@ impl Cluster {
     pub(crate) async fn complete(&self) {
         let client = self.client();
         until("every bank is registered", SOON, async || {
-            let views = client.participants().await.map_err(|error| error.to_string())?;
+            let views = client
+                .participants()
+                .await
+                .map_err(|error| error.to_string())?;
             let reachable = |bank: &Node| {
                 let mut views = views.iter();
                 views.any(|view| view.name.as_str() == bank.name() && view.reachable)
@@ -190,10 +206,7 @@ impl Cluster {
     }
 
     /// What a bank is in doubt about.
-    pub(crate) async fn in_doubt_at(
-        &self,
-        bank: &str,
-    ) -> Result<Vec<v1::AttemptInDoubt>, String> {
+    pub(crate) async fn in_doubt_at(&self, bank: &str) -> Result<Vec<v1::AttemptInDoubt>, String> {
         let mut service = ParticipantAdminServiceClient::new(channel(&self.bank(bank).url()));
         let mut request = Request::new(v1::ListAttemptsInDoubtRequest {});
         request.set_timeout(CALL_MAX);

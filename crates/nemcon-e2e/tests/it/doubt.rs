@@ -42,7 +42,7 @@ impl Undecided {
     async fn begin(cluster: &Cluster) -> Self {
         cluster.open("a/alice", 1_000).await;
         cluster.open("b/bob", 0).await;
-        let hold = Hold::on(cluster.bank("a"), &withdraw("alice", 1)).await;
+        let hold = Hold::on(cluster, "a", &withdraw("alice", 1)).await;
         let transaction = payment("a/alice", "b/bob", 100);
         let (mut service, request) = (cluster.raw(), request(&transaction));
         let answer = tokio::spawn(async move {
@@ -61,12 +61,17 @@ impl Undecided {
 /// Waits until the coordinator has a bank's yes.
 async fn voted(cluster: &Cluster, id: TransactionId, bank: &str) {
     until("the bank has voted", SOON, async || {
-        let view = cluster.view(id).await.map_err(|status| status.to_string())?;
+        let view = cluster
+            .view(id)
+            .await
+            .map_err(|status| status.to_string())?;
         let mut branches = view.participants.iter();
-        let yes = |branch: &Branch| {
-            branch.participant == bank && branch.vote() == Vote::Yes
-        };
-        if branches.any(yes) { Ok(()) } else { Err(format!("{view:?}")) }
+        let yes = |branch: &Branch| branch.participant == bank && branch.vote() == Vote::Yes;
+        if branches.any(yes) {
+            Ok(())
+        } else {
+            Err(format!("{view:?}"))
+        }
     })
     .await;
 }
@@ -87,7 +92,10 @@ async fn in_doubt(cluster: &Cluster, bank: &str, id: TransactionId, questions: u
 }
 
 async fn balances(cluster: &Cluster) -> (i64, i64) {
-    (cluster.balance("a/alice").await, cluster.balance("b/bob").await)
+    (
+        cluster.balance("a/alice").await,
+        cluster.balance("b/bob").await,
+    )
 }
 
 fn is_marked_clean(node: &Node) -> bool {
@@ -147,7 +155,7 @@ async fn banks_in_doubt_keep_their_locks_until_the_coordinator_wakes() {
     }
     for (bank, other) in [("a", deposit("alice", 1)), ("b", deposit("bob", 1))] {
         in_doubt(&cluster, bank, id, QUESTIONS).await;
-        let refused = Hold::refused(cluster.bank(bank), &other).await;
+        let refused = Hold::refused(&cluster, bank, &other).await;
         assert_eq!(refused.as_deref(), Some("LOCK_TIMEOUT"));
     }
     assert_eq!(cluster.peek("a/alice").await, (1_000, -100));
@@ -168,7 +176,11 @@ async fn a_bank_in_doubt_is_told_by_a_peer_while_the_coordinator_is_dead() {
     cluster.coordinator.kill();
     until("bank b has been told", SOON, async || {
         let attempts = cluster.in_doubt_at("b").await?;
-        if attempts.is_empty() { Ok(()) } else { Err(format!("{attempts:?}")) }
+        if attempts.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("{attempts:?}"))
+        }
     })
     .await;
     assert_eq!(cluster.peek("b/bob").await, (0, 0));
@@ -176,7 +188,11 @@ async fn a_bank_in_doubt_is_told_by_a_peer_while_the_coordinator_is_dead() {
 
     // The client only knows that its connection broke. It asks again under the
     // same id, and that is a new attempt.
-    undecided.answer.await.unwrap().expect_err("the coordinator was killed");
+    undecided
+        .answer
+        .await
+        .unwrap()
+        .expect_err("the coordinator was killed");
     cluster.coordinator.start().await;
     committed(ask(&cluster, &request(&undecided.transaction)).await);
     assert_eq!(balances(&cluster).await, (900, 100));
@@ -192,7 +208,12 @@ async fn an_answer_outlives_whoever_gave_it() {
     }
     let mut alice = 1_000;
     for (payee, amount) in [("b/bob", 1), ("a/carol", 2), ("b/bob", 1_000)] {
-        for victims in [&["coordinator"][..], &["a"], &["b", "coordinator"], &["a", "coordinator"]] {
+        for victims in [
+            &["coordinator"][..],
+            &["a"],
+            &["b", "coordinator"],
+            &["a", "coordinator"],
+        ] {
             let pay = request(&payment("a/alice", payee, amount));
             let answer = ask(&cluster, &pay).await;
             for victim in victims {
@@ -210,7 +231,11 @@ async fn an_answer_outlives_whoever_gave_it() {
                 assert_eq!(aborted(answer), "INSUFFICIENT_FUNDS");
                 assert_eq!(aborted(again), "INSUFFICIENT_FUNDS");
             }
-            assert_eq!(cluster.balance("a/alice").await, alice, "{payee} {amount} {victims:?}");
+            assert_eq!(
+                cluster.balance("a/alice").await,
+                alice,
+                "{payee} {amount} {victims:?}"
+            );
         }
     }
     cluster.nothing_in_doubt(DOUBT_MAX).await;
@@ -230,13 +255,19 @@ async fn a_coordinator_told_to_stop_finishes_what_is_in_flight_and_takes_nothing
     };
     assert_eq!(state().await.unwrap(), ServingStatus::Serving);
     cluster.coordinator.process().signal(Signal::Terminate);
-    until("it says that it stops", SOON, async || match state().await {
-        Ok(ServingStatus::NotServing) => Ok(()),
-        other => Err(format!("{other:?}")),
+    until("it says that it stops", SOON, async || {
+        match state().await {
+            Ok(ServingStatus::NotServing) => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
     })
     .await;
     let new = request(&payment("a/alice", "b/bob", 1));
-    let turned_away = cluster.raw().run_transaction(new).await.map(tonic::Response::into_inner);
+    let turned_away = cluster
+        .raw()
+        .run_transaction(new)
+        .await
+        .map(tonic::Response::into_inner);
     assert_eq!(refused(turned_away).1, "NOT_SERVING");
 
     undecided.hold.abort().await;
@@ -268,7 +299,11 @@ async fn nodes_told_to_stop_hand_over_what_they_cannot_finish() {
         assert_eq!(status.code(), Some(0), "{}", node.name());
         assert!(is_marked_clean(node), "{}", node.name());
     }
-    undecided.answer.await.unwrap().expect_err("nothing was decided");
+    undecided
+        .answer
+        .await
+        .unwrap()
+        .expect_err("nothing was decided");
     cluster.start_all().await;
     undecided.hold.abort().await;
     committed(ask(&cluster, &request(&undecided.transaction)).await);
@@ -307,11 +342,18 @@ async fn nodes_start_in_the_absence_of_each_other() {
     assert_eq!(cluster.peek("a/alice").await, (1_000, 0));
     let mut customer = BankServiceClient::new(channel(&cluster.bank("a").url()));
     let account = "alice".to_owned();
-    let question = GetAccountRequest { account, without_waiting: false };
+    let question = GetAccountRequest {
+        account,
+        without_waiting: false,
+    };
     let status = customer.get_account(question).await.unwrap_err();
     let missing = cluster.coordinator.url();
     assert!(status.message().contains(&missing), "{status:?}");
-    assert_eq!(Unanswered::of(&status), Unanswered::Failed(Failure::Unreachable), "{status:?}");
+    assert_eq!(
+        Unanswered::of(&status),
+        Unanswered::Failed(Failure::Unreachable),
+        "{status:?}"
+    );
     cluster.coordinator.start().await;
     cluster.complete().await;
     committed(ask(&cluster, &request(&payment("a/alice", "b/bob", 100))).await);
@@ -331,7 +373,10 @@ async fn nodes_start_in_the_absence_of_each_other() {
     })
     .await;
     assert_eq!(refusal.reason, "DEADLINE_EXCEEDED", "{refusal:?}");
-    assert!(refusal.retryable && refusal.message.contains("cannot be reached"), "{refusal:?}");
+    assert!(
+        refusal.retryable && refusal.message.contains("cannot be reached"),
+        "{refusal:?}"
+    );
     for bank in ["b", "a"] {
         cluster.bank_mut(bank).start().await;
     }
@@ -360,7 +405,10 @@ async fn a_decision_reaches_a_bank_though_each_side_restarts_alone() {
 
     cluster.coordinator.start().await;
     let waiting = cluster.client().in_doubt().await.unwrap();
-    assert!(waiting.iter().any(|view| view.transaction == id), "{waiting:?}");
+    assert!(
+        waiting.iter().any(|view| view.transaction == id),
+        "{waiting:?}"
+    );
     cluster.coordinator.kill();
 
     cluster.start_all().await;

@@ -7,7 +7,6 @@ use nemcon_client::{new_transaction_id, operation};
 use nemcon_core::id::{AttemptId, CoordinatorId, Epoch, Position, Sequence};
 use nemcon_core::message::{Frame, Header, Payload, Prepare, Task, ToParticipant, Work};
 use nemcon_core::time::Span;
-use nemcon_e2e::Node;
 use nemcon_proto::convert::Request;
 use nemcon_proto::v1::participant_service_client::ParticipantServiceClient;
 use nemcon_proto::v1::{PrepareResponse, Vote};
@@ -15,7 +14,7 @@ use prost::{Message, Name};
 use tonic::transport::Channel;
 use uuid::Uuid;
 
-use crate::cluster::{channel, name};
+use crate::cluster::{Cluster, channel, name};
 
 /// How long a hold's own prepare may wait for a lock.
 const LOCK_WAIT: Duration = Duration::from_millis(200);
@@ -29,31 +28,40 @@ pub(crate) struct Hold {
 
 impl Hold {
     /// Has an action prepared, and so its account locked.
-    pub(crate) async fn on<A: Message + Name>(bank: &Node, action: &A) -> Self {
-        let (hold, response) = Self::attempt(bank, action).await;
+    pub(crate) async fn on<A: Message + Name>(cluster: &Cluster, bank: &str, action: &A) -> Self {
+        let (hold, response) = Self::attempt(cluster, bank, action).await;
         assert_eq!(response.vote(), Vote::Yes, "{response:?}");
         hold
     }
 
     /// The reason for which an action is refused just now; `None` if it is not.
-    pub(crate) async fn refused<A: Message + Name>(bank: &Node, action: &A) -> Option<String> {
-        let (hold, response) = Self::attempt(bank, action).await;
+    pub(crate) async fn refused<A: Message + Name>(
+        cluster: &Cluster,
+        bank: &str,
+        action: &A,
+    ) -> Option<String> {
+        let (hold, response) = Self::attempt(cluster, bank, action).await;
         if response.vote() == Vote::Yes {
             hold.abort().await;
         }
         response.refusal.map(|refusal| refusal.reason)
     }
 
-    async fn attempt<A: Message + Name>(bank: &Node, action: &A) -> (Self, PrepareResponse) {
+    async fn attempt<A: Message + Name>(
+        cluster: &Cluster,
+        bank: &str,
+        action: &A,
+    ) -> (Self, PrepareResponse) {
         let coordinator = CoordinatorId::new(Uuid::now_v7());
         let position = Position {
             epoch: Epoch(1),
             sequence: Sequence(1),
         };
         let mut hold = Self {
-            bank: ParticipantServiceClient::new(channel(&bank.url())),
+            bank: ParticipantServiceClient::new(channel(&cluster.bank(bank).url())),
             header: Header {
                 coordinator,
+                participant: cluster.id(bank),
                 epoch: position.epoch,
                 floor: position,
             },
@@ -63,7 +71,7 @@ impl Hold {
             },
         };
         let transaction = new_transaction_id();
-        let (_, work) = operation(&name(bank.name()), action, false);
+        let (_, work) = operation(&name(bank), action, false);
         let prepare = Prepare {
             task: Task {
                 attempt: hold.attempt,

@@ -45,12 +45,14 @@ pub(crate) async fn ask(cluster: &Cluster, request: &RunTransactionRequest) -> A
 
 /// Waits until the votes are awaited.
 pub(crate) async fn under_way(cluster: &Cluster, id: TransactionId) {
-    until("the transaction is under way", SOON, async || {
-        match cluster.view(id).await {
+    until(
+        "the transaction is under way",
+        SOON,
+        async || match cluster.view(id).await {
             Ok(view) if view.state() == TransactionState::Preparing => Ok(()),
             other => Err(format!("{other:?}")),
-        }
-    })
+        },
+    )
     .await;
 }
 
@@ -102,7 +104,7 @@ async fn paid_once_however_often_it_is_sent(payee: &str) {
     let (same, other) = (request(&transaction), other_under(&transaction));
 
     // In flight. One of those who ask hangs up, which must change nothing.
-    let hold = Hold::on(cluster.bank("a"), &withdraw("alice", 1)).await;
+    let hold = Hold::on(&cluster, "a", &withdraw("alice", 1)).await;
     let first = send(&cluster, &same);
     under_way(&cluster, transaction.id).await;
     let (second, third) = (send(&cluster, &same), send(&cluster, &same));
@@ -129,7 +131,10 @@ async fn paid_once_however_often_it_is_sent(payee: &str) {
         };
         for repeat in [&same, &naming_it] {
             let again = committed(ask(&cluster, repeat).await);
-            assert!(again.results_lost || again.results == first.results, "{again:?}");
+            assert!(
+                again.results_lost || again.results == first.results,
+                "{again:?}"
+            );
             assert_eq!(again.coordinator_id, first.coordinator_id);
         }
         assert_eq!(refused(ask(&cluster, &other).await), reused());
@@ -182,12 +187,15 @@ async fn run_anew_after_a_crash_in_flight(payee: &str) {
         cluster.open(account, balance).await;
     }
     let transaction = payment("a/alice", payee, 100);
-    let hold = Hold::on(cluster.bank("a"), &withdraw("alice", 1)).await;
+    let hold = Hold::on(&cluster, "a", &withdraw("alice", 1)).await;
     let lost = send(&cluster, &request(&transaction));
     under_way(&cluster, transaction.id).await;
     cluster.coordinator.restart().await;
     let status = lost.await.unwrap().expect_err("the connection broke");
-    assert!(matches!(Unanswered::of(&status), Unanswered::Failed(_)), "{status:?}");
+    assert!(
+        matches!(Unanswered::of(&status), Unanswered::Failed(_)),
+        "{status:?}"
+    );
 
     let repeats = [0; 2].map(|_| {
         let (client, again) = (cluster.client(), transaction.clone().sent_before(None));
@@ -197,7 +205,10 @@ async fn run_anew_after_a_crash_in_flight(payee: &str) {
     hold.abort().await;
     for repeat in repeats {
         let report = repeat.await.unwrap().unwrap();
-        assert!(matches!(report.ending, nemcon_client::Ending::Committed(_)), "{report:?}");
+        assert!(
+            matches!(report.ending, nemcon_client::Ending::Committed(_)),
+            "{report:?}"
+        );
     }
     assert_eq!(cluster.balance("a/alice").await, 900);
     assert_eq!(cluster.balance(payee).await, 100);

@@ -1,6 +1,9 @@
 //! Tests of the whole house: its documents, and its programs as processes.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-#![allow(clippy::print_stdout, reason = "what a test has seen is shown if it fails")]
+#![allow(
+    clippy::print_stdout,
+    reason = "what a test has seen is shown if it fails"
+)]
 
 mod architecture;
 mod cluster;

@@ -49,11 +49,14 @@ pub(crate) fn request(transaction: &Transaction) -> v1::RunTransactionRequest {
         type_url: action.type_url,
         value: action.value,
     };
-    let operations = transaction.operations.iter().map(|(to, operation)| v1::Operation {
-        participant: to.to_string(),
-        action: operation.action.clone().ok().map(any),
-        read_only: operation.read_only,
-    });
+    let operations = transaction
+        .operations
+        .iter()
+        .map(|(to, operation)| v1::Operation {
+            participant: to.to_string(),
+            action: operation.action.clone().ok().map(any),
+            read_only: operation.read_only,
+        });
     v1::RunTransactionRequest {
         transaction_id: transaction.id.to_string(),
         operations: operations.collect(),
@@ -74,13 +77,20 @@ impl Cluster {
             minimum_balance_minor: 0,
         };
         let id = new_transaction_id();
-        self.bank_client(bank).open_account(id, &account).await.unwrap();
+        self.bank_client(bank)
+            .open_account(id, &account)
+            .await
+            .unwrap();
     }
 
     /// The balance of an account, after whatever transaction holds it now.
     pub(crate) async fn balance(&self, path: &str) -> i64 {
         let (bank, account) = parts(path);
-        self.bank_client(bank).account(account).await.unwrap().balance_minor
+        self.bank_client(bank)
+            .account(account)
+            .await
+            .unwrap()
+            .balance_minor
     }
 
     /// The balance of an account as it was last committed, and what is pending.

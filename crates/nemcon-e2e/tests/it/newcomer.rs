@@ -58,7 +58,14 @@ fn words(line: &str) -> Vec<&str> {
 
 /// Runs a node's program, which ought to end by itself.
 async fn node(program: &str, arguments: &[&str], dir: &Path) -> Told {
-    run("node", Command::new(binary(program)).args(arguments).current_dir(dir), dir).await
+    run(
+        "node",
+        Command::new(binary(program))
+            .args(arguments)
+            .current_dir(dir),
+        dir,
+    )
+    .await
 }
 
 /// Starts `nemcon up`, does what it says, and stops it.
@@ -67,43 +74,84 @@ async fn what_up_prints_can_be_pasted_and_works() {
     // For its room; its nodes are not started.
     let unused = Cluster::new(&[]).await;
     let mut command = Command::new(binary("nemcon"));
-    command.current_dir(unused.dir()).args(["up", "--port-base", "0"]);
+    command
+        .current_dir(unused.dir())
+        .args(["up", "--port-base", "0"]);
     let mut up = Process::spawn("up", &mut command, unused.dir());
     let greeting = until("it is up", SOON, async || {
         if let Some(status) = up.status() {
             panic!("it has ended: {status}");
         }
         let said = up.stdout();
-        if said.contains("Stop with ctrl-c") { Ok(said) } else { Err(said) }
+        if said.contains("Stop with ctrl-c") {
+            Ok(said)
+        } else {
+            Err(said)
+        }
     })
     .await;
     println!("{greeting}");
     let program = binary("nemcon").display().to_string();
-    let to_paste: Vec<&str> =
-        greeting.lines().map(str::trim).filter(|line| line.starts_with(&program)).collect();
+    let to_paste: Vec<&str> = greeting
+        .lines()
+        .map(str::trim)
+        .filter(|line| line.starts_with(&program))
+        .collect();
     assert_eq!(to_paste.len(), 4, "{greeting}");
     for line in to_paste {
         let told = run("sh", Command::new("sh").args(["-c", line]), unused.dir()).await;
         println!("$ {line}\n{}", done(told));
     }
     up.signal(Signal::Terminate);
-    assert_eq!(up.ended(Duration::from_secs(10)).await.code(), Some(DONE), "{}", up.tail());
+    assert_eq!(
+        up.ended(Duration::from_secs(10)).await.code(),
+        Some(DONE),
+        "{}",
+        up.tail()
+    );
 }
 
 #[tokio::test(flavor = "current_thread")]
 async fn a_transfer_and_its_mistakes() {
     let cluster = small_town().await;
-    let moved = done(cluster.nemcon(&words("bank transfer a/alice b/bob 25.00")).await);
-    assert!(moved.contains("25.00 CZK") && moved.contains("75.00"), "{moved}");
+    let moved = done(
+        cluster
+            .nemcon(&words("bank transfer a/alice b/bob 25.00"))
+            .await,
+    );
+    assert!(
+        moved.contains("25.00 CZK") && moved.contains("75.00"),
+        "{moved}"
+    );
     done(cluster.nemcon(&words("bank audit")).await);
 
     for (line, exit, said) in [
         // Amounts.
-        ("bank transfer a/alice b/bob 1,50", USAGE, ["1,50", "comma", "such as 25"]),
-        ("bank transfer a/alice b/bob 1.234", USAGE, ["1.234", "two places", "25.00"]),
-        ("bank transfer a/alice b/bob lots", USAGE, ["lots", "no amount", "25.00"]),
-        ("bank transfer a/alice b/bob -5", USAGE, ["-5", "not more than 0.00", "--help"]),
-        ("bank transfer a/alice b/bob 0", USAGE, ["0", "not more than 0.00", "--help"]),
+        (
+            "bank transfer a/alice b/bob 1,50",
+            USAGE,
+            ["1,50", "comma", "such as 25"],
+        ),
+        (
+            "bank transfer a/alice b/bob 1.234",
+            USAGE,
+            ["1.234", "two places", "25.00"],
+        ),
+        (
+            "bank transfer a/alice b/bob lots",
+            USAGE,
+            ["lots", "no amount", "25.00"],
+        ),
+        (
+            "bank transfer a/alice b/bob -5",
+            USAGE,
+            ["-5", "not more than 0.00", "--help"],
+        ),
+        (
+            "bank transfer a/alice b/bob 0",
+            USAGE,
+            ["0", "not more than 0.00", "--help"],
+        ),
         (
             "bank transfer a/alice b/bob 75.01",
             REFUSED,
@@ -120,29 +168,61 @@ async fn a_transfer_and_its_mistakes() {
             REFUSED,
             ["bobby", "UNKNOWN_ACCOUNT", "nemcon bank open"],
         ),
-        ("bank show a/alica", REFUSED, ["alica", "UNKNOWN_ACCOUNT", "nemcon bank accounts"]),
-        ("bank transfer alice b/bob 1.00", USAGE, ["alice", "BANK/ACCOUNT", "--help"]),
-        ("bank transfer a/alice a/alice 1.00", USAGE, ["a/alice", "itself", "two accounts"]),
+        (
+            "bank show a/alica",
+            REFUSED,
+            ["alica", "UNKNOWN_ACCOUNT", "nemcon bank accounts"],
+        ),
+        (
+            "bank transfer alice b/bob 1.00",
+            USAGE,
+            ["alice", "BANK/ACCOUNT", "--help"],
+        ),
+        (
+            "bank transfer a/alice a/alice 1.00",
+            USAGE,
+            ["a/alice", "itself", "two accounts"],
+        ),
         (
             "bank open a/alice --currency CZK",
             REFUSED,
             ["alice", "ACCOUNT_EXISTS", "another name"],
         ),
-        ("bank open a/carol --currency czk", USAGE, ["czk", "three letters", "--currency"]),
+        (
+            "bank open a/carol --currency czk",
+            USAGE,
+            ["czk", "three letters", "--currency"],
+        ),
         (
             "bank transfer a/alice b/bob 1.00 --currency EUR",
             REFUSED,
             ["EUR", "CURRENCY_MISMATCH", "--currency"],
         ),
         // Banks.
-        ("bank transfer a/alice c/bob 1.00", REFUSED, ["bank c", "a, b", "participants list"]),
-        ("bank open c/carol --currency CZK", REFUSED, ["bank c", "a, b", "participants list"]),
+        (
+            "bank transfer a/alice c/bob 1.00",
+            REFUSED,
+            ["bank c", "a, b", "participants list"],
+        ),
+        (
+            "bank open c/carol --currency CZK",
+            REFUSED,
+            ["bank c", "a, b", "participants list"],
+        ),
         // Commands.
-        ("bank pay a/alice b/bob 1.00", USAGE, ["pay", "unrecognized", "--help"]),
+        (
+            "bank pay a/alice b/bob 1.00",
+            USAGE,
+            ["pay", "unrecognized", "--help"],
+        ),
         (
             "txn show 01890a5d-ac96-774b-bcce-b302099a8057",
             REFUSED,
-            ["01890a5d-ac96-774b-bcce-b302099a8057", "UNKNOWN_TRANSACTION", "nemcon txn list"],
+            [
+                "01890a5d-ac96-774b-bcce-b302099a8057",
+                "UNKNOWN_TRANSACTION",
+                "nemcon txn list",
+            ],
         ),
     ] {
         assert_error(&cluster.nemcon(&words(line)).await, exit, &said);
@@ -159,15 +239,31 @@ async fn a_wrong_port_is_told_from_a_wrong_program() {
         nemcon(cluster.dir(), &words(&line)).await
     };
     let nobody = Port::reserve().url();
-    assert_error(&at(&nobody).await, UNREACHABLE, &[&nobody, "nemcon up", "--coordinator"]);
+    assert_error(
+        &at(&nobody).await,
+        UNREACHABLE,
+        &[&nobody, "nemcon up", "--coordinator"],
+    );
     let bank = cluster.bank("a").url();
-    assert_error(&at(&bank).await, UNREACHABLE, &[&bank, "no coordinator", "--coordinator"]);
+    assert_error(
+        &at(&bank).await,
+        UNREACHABLE,
+        &[&bank, "no coordinator", "--coordinator"],
+    );
     // Somebody who takes the connection and never says a word.
     let silent = Port::reserve();
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, silent.number())).unwrap();
-    assert_error(&at(&silent.url()).await, UNREACHABLE, &[&silent.url(), "--coordinator"]);
+    assert_error(
+        &at(&silent.url()).await,
+        UNREACHABLE,
+        &[&silent.url(), "--coordinator"],
+    );
     drop(listener);
-    assert_error(&at("localhost:7100").await, USAGE, &["localhost:7100", "http://"]);
+    assert_error(
+        &at("localhost:7100").await,
+        USAGE,
+        &["localhost:7100", "http://"],
+    );
     assert_eq!(cluster.balance("a/alice").await, 10_000);
 }
 
@@ -178,13 +274,19 @@ async fn a_bank_that_is_down_is_named_and_nothing_is_done() {
     let url = cluster.bank("b").url();
     // At first the coordinator does not know it yet, and then it does.
     for _ in 0..2 {
-        let told = cluster.nemcon(&words("bank transfer a/alice b/bob 1.00")).await;
+        let told = cluster
+            .nemcon(&words("bank transfer a/alice b/bob 1.00"))
+            .await;
         assert_error(&told, UNREACHABLE, &["bank b", &url, "is it running"]);
     }
     cluster.bank_mut("b").start().await;
     cluster.complete().await;
     assert_eq!(cluster.balance("a/alice").await, 10_000);
-    done(cluster.nemcon(&words("bank transfer a/alice b/bob 1.00")).await);
+    done(
+        cluster
+            .nemcon(&words("bank transfer a/alice b/bob 1.00"))
+            .await,
+    );
     assert_eq!(cluster.balance("b/bob").await, 100);
 }
 
@@ -193,12 +295,15 @@ async fn a_bank_that_is_down_is_named_and_nothing_is_done() {
 #[tokio::test(flavor = "current_thread")]
 async fn an_outcome_that_is_not_known_is_not_called_a_failure() {
     let mut cluster = small_town().await;
-    let hold = Hold::on(cluster.bank("a"), &withdraw("alice", 1)).await;
+    let hold = Hold::on(&cluster, "a", &withdraw("alice", 1)).await;
     let line = words("bank transfer a/alice b/bob 1.00 --currency CZK");
     let mut transfer = cluster.spawn_nemcon("transfer", &line);
     let client = cluster.client();
     let id = until("it is under way", SOON, async || {
-        let page = client.transactions(nemcon_client::List::default()).await.unwrap();
+        let page = client
+            .transactions(nemcon_client::List::default())
+            .await
+            .unwrap();
         let running = page.views.iter().find(|view| view.outcome.is_none());
         running.map(|view| view.transaction).ok_or("nothing runs")
     })
@@ -221,39 +326,79 @@ async fn nodes_say_why_they_do_not_start() {
     let cluster = small_town().await;
     let dir = cluster.dir();
     let (taken, used) = (cluster.bank("a").url(), cluster.bank("a").data_dir());
-    let (listen, used) = (taken.trim_start_matches("http://"), used.display().to_string());
+    let (listen, used) = (
+        taken.trim_start_matches("http://"),
+        used.display().to_string(),
+    );
     let coordinator = cluster.coordinator.url();
-    let a = ["--name=a", "--listen=127.0.0.1:0", "--log-level=error", "--coordinator", &coordinator];
+    let a = [
+        "--name=a",
+        "--listen=127.0.0.1:0",
+        "--log-level=error",
+        "--coordinator",
+        &coordinator,
+    ];
 
     // A port that is taken, by whatever kind of node.
     for program in ["nemcon-bank", "nemcon-coordinator"] {
-        let arguments = ["--listen", listen, "--data-dir", "other", "--log-level=error"];
+        let arguments = [
+            "--listen",
+            listen,
+            "--data-dir",
+            "other",
+            "--log-level=error",
+        ];
         let told = node(program, &arguments, dir).await;
         assert_error(&told, REFUSED, &[listen, "taken", "--listen", program]);
     }
-    let base = cluster.coordinator.url().rsplit(':').next().unwrap().to_owned();
+    let base = cluster
+        .coordinator
+        .url()
+        .rsplit(':')
+        .next()
+        .unwrap()
+        .to_owned();
     let told = nemcon(dir, &["up", "--data-dir", "up", "--port-base", &base]).await;
     assert_error(&told, REFUSED, &[&base, "taken", "--port-base"]);
-    assert!(!dir.join("other").exists() && !dir.join("up").exists(), "nothing was touched");
+    assert!(
+        !dir.join("other").exists() && !dir.join("up").exists(),
+        "nothing was touched"
+    );
 
     // A data directory that is in use.
     for program in ["nemcon-bank", "nemcon-coordinator"] {
-        let arguments = ["--listen=127.0.0.1:0", "--data-dir", &used, "--log-level=error"];
+        let arguments = [
+            "--listen=127.0.0.1:0",
+            "--data-dir",
+            &used,
+            "--log-level=error",
+        ];
         let told = node(program, &arguments, dir).await;
-        assert_said(&told, REFUSED, &[&used, "in use", "another data directory", program]);
+        assert_said(
+            &told,
+            REFUSED,
+            &[&used, "in use", "another data directory", program],
+        );
     }
 
     // A name whose data is elsewhere.
     let arguments: Vec<&str> = a.into_iter().chain(["--data-dir", "empty"]).collect();
     let told = node("nemcon-bank", &arguments, dir).await;
-    assert_said(&told, REFUSED, &[&coordinator, "another data directory", "--name"]);
+    assert_said(
+        &told,
+        REFUSED,
+        &[&coordinator, "another data directory", "--name"],
+    );
 
     // Settings that make no sense.
     for (arguments, said) in [
         (["--listen", "0.0.0.0:7110"], ["0.0.0.0:7110", "--insecure"]),
         (["--listen", "seventy"], ["seventy", "HOST:PORT"]),
         (["--name", "my bank"], ["my bank", "A-Z a-z 0-9"]),
-        (["--coordinator", "localhost:7100"], ["localhost:7100", "http://HOST:PORT"]),
+        (
+            ["--coordinator", "localhost:7100"],
+            ["localhost:7100", "http://HOST:PORT"],
+        ),
         (["--drain-seconds", "soon"], ["soon", "whole number"]),
     ] {
         assert_error(&node("nemcon-bank", &arguments, dir).await, USAGE, &said);

@@ -71,7 +71,11 @@ pub(crate) fn reckon(orders: &[Order], opening_minor: i64) -> (Balances, Vec<Str
     }
     let mut refused = Vec::new();
     for order in orders {
-        let payer = balances.get_mut(HOME).unwrap().get_mut(&order.from).unwrap();
+        let payer = balances
+            .get_mut(HOME)
+            .unwrap()
+            .get_mut(&order.from)
+            .unwrap();
         if *payer < order.minor {
             refused.push(order.id.clone());
             continue;

@@ -47,9 +47,11 @@ macro_rules! explore {
             answer.unwrap().message_response.unwrap()
         };
         let services = match ask(MessageRequest::ListServices(String::new())).await {
-            MessageResponse::ListServicesResponse(list) => {
-                list.service.into_iter().map(|service| service.name).collect::<BTreeSet<_>>()
-            }
+            MessageResponse::ListServicesResponse(list) => list
+                .service
+                .into_iter()
+                .map(|service| service.name)
+                .collect::<BTreeSet<_>>(),
             other => panic!("{other:?}"),
         };
         for symbol in services.iter().map(String::as_str).chain([ACTION]) {
@@ -73,11 +75,20 @@ async fn health(node: &Node) -> ServingStatus {
 #[tokio::test(flavor = "current_thread")]
 async fn every_node_is_healthy_and_lists_what_it_serves() {
     let cluster = Cluster::start(&["bank-a"]).await;
-    for (node, own) in [(&cluster.coordinator, COORDINATOR), (cluster.bank("bank-a"), BANK)] {
-        assert_eq!(health(node).await, ServingStatus::Serving, "{}", node.name());
-        for (version, services) in
-            [("v1", explore!(v1, node)), ("v1alpha", explore!(v1alpha, node))]
-        {
+    for (node, own) in [
+        (&cluster.coordinator, COORDINATOR),
+        (cluster.bank("bank-a"), BANK),
+    ] {
+        assert_eq!(
+            health(node).await,
+            ServingStatus::Serving,
+            "{}",
+            node.name()
+        );
+        for (version, services) in [
+            ("v1", explore!(v1, node)),
+            ("v1alpha", explore!(v1alpha, node)),
+        ] {
             let name = node.name();
             for service in own.iter().copied().chain(["grpc.health.v1.Health"]) {
                 assert!(services.contains(service), "{name} {version}: {services:?}");

@@ -56,7 +56,11 @@ impl Job {
     /// `label` tells this replay from others of the same test.
     fn start(&self, cluster: &Cluster, label: &str, more: &[&str]) -> Process {
         let (file, rate) = (self.file.display().to_string(), self.rate.to_string());
-        let opening = format!("{}.{:02}", self.opening_minor / 100, self.opening_minor % 100);
+        let opening = format!(
+            "{}.{:02}",
+            self.opening_minor / 100,
+            self.opening_minor % 100
+        );
         let mut arguments = vec!["bank", "replay", &file, "--home", HOME, "--json"];
         arguments.extend(["--opening-balance", &opening, "--rate", &rate]);
         arguments.extend(more);
@@ -77,7 +81,11 @@ impl Job {
                 // It may not have come back from its last death yet.
                 cluster.node_mut(name).serving().await;
                 let status = replay.status();
-                assert!(status.is_none(), "over after {kills} kills: {}", replay.tail());
+                assert!(
+                    status.is_none(),
+                    "over after {kills} kills: {}",
+                    replay.tail()
+                );
                 cluster.node_mut(name).kill();
                 kills += 1;
                 sleep(Duration::from_millis(chance.below(DEAD_MS_MAX))).await;
@@ -103,7 +111,9 @@ async fn finished(mut replay: Process) -> Value {
 }
 
 fn count(summary: &Value, key: &str) -> u64 {
-    summary[key].as_u64().unwrap_or_else(|| panic!("{key}: {summary}"))
+    summary[key]
+        .as_u64()
+        .unwrap_or_else(|| panic!("{key}: {summary}"))
 }
 
 /// Kills everyone at once and starts them again: the last restart, after which
@@ -124,7 +134,8 @@ async fn kill_all_and_restart(cluster: &mut Cluster) {
 async fn books(cluster: &Cluster) -> Balances {
     let mut balances = Balances::new();
     for bank in cluster.banks() {
-        let (client, mut accounts, mut from) = (cluster.bank_client(bank.name()), BTreeMap::new(), None);
+        let (client, mut accounts, mut from) =
+            (cluster.bank_client(bank.name()), BTreeMap::new(), None);
         loop {
             let page = client.accounts(Some(1_000), from.as_deref()).await.unwrap();
             accounts.extend(page.accounts.into_iter().map(|a| (a.name, a.balance_minor)));
@@ -147,7 +158,10 @@ async fn assert_books(cluster: &Cluster, expected: &Balances) {
             .filter(|(account, balance)| found[bank].get(*account) != Some(balance))
             .map(|(account, want)| (account, want, found[bank].get(account)))
             .collect();
-        assert!(wrong.is_empty(), "bank {bank}: (account, want, found): {wrong:?}");
+        assert!(
+            wrong.is_empty(),
+            "bank {bank}: (account, want, found): {wrong:?}"
+        );
         assert_eq!(found[bank].len(), accounts.len(), "bank {bank}");
     }
     let told = cluster.nemcon(&["bank", "audit", "--json"]).await;
@@ -158,7 +172,10 @@ async fn assert_books(cluster: &Cluster, expected: &Balances) {
         let sum: i64 = accounts.values().sum();
         total += sum;
         let lines = audit["banks"].as_array().unwrap();
-        let line = lines.iter().find(|line| line["bank"] == bank.as_str()).unwrap();
+        let line = lines
+            .iter()
+            .find(|line| line["bank"] == bank.as_str())
+            .unwrap();
         assert_eq!(line["total_minor"], sum, "{bank}: {audit}");
         assert_eq!(line["accounts"], accounts.len(), "{bank}: {audit}");
         assert_eq!(line["in_doubt"], 0, "{bank}: {audit}");
@@ -207,6 +224,7 @@ async fn made_up_orders_are_paid_once_while_each_node_is_killed() {
     all_is_paid_once(&job, &mut cluster).await;
 
     // Who has lost the summary can run it again.
+    let job = Job { rate: 1_000, ..job };
     let summary = finished(job.start(&cluster, "again", &["--in-flight", "64"])).await;
     assert_eq!(count(&summary, "already_paid"), 300, "{summary}");
     assert_eq!(count(&summary, "committed"), 0, "{summary}");
@@ -258,20 +276,39 @@ async fn a_killed_replay_is_run_again_and_pays_nothing_twice() {
     let mut replay = job.start(&cluster, "killed", &[]);
     let client = cluster.client();
     until("some orders are paid", REPLAY_MAX, async || {
-        let figures = client.statistics().await.map_err(|error| error.to_string())?;
+        let figures = client
+            .statistics()
+            .await
+            .map_err(|error| error.to_string())?;
         let committed = figures.committed;
-        if committed >= 100 { Ok(()) } else { Err(format!("{committed} committed")) }
+        if committed >= 100 {
+            Ok(())
+        } else {
+            Err(format!("{committed} committed"))
+        }
     })
     .await;
-    assert_eq!(replay.status(), None, "it is in the middle: {}", replay.tail());
+    assert_eq!(
+        replay.status(),
+        None,
+        "it is in the middle: {}",
+        replay.tail()
+    );
     replay.kill();
     drop(replay);
     // What it had in flight ends without it.
     cluster.nothing_in_doubt(REPLAY_MAX).await;
     let summary = finished(job.start(&cluster, "again", &[])).await;
     let (expected, _) = orders::reckon(&job.orders, job.opening_minor);
-    let (paid, before) = (count(&summary, "committed"), count(&summary, "already_paid"));
-    assert_eq!((paid + before, count(&summary, "unknown")), (300, 0), "{summary}");
+    let (paid, before) = (
+        count(&summary, "committed"),
+        count(&summary, "already_paid"),
+    );
+    assert_eq!(
+        (paid + before, count(&summary, "unknown")),
+        (300, 0),
+        "{summary}"
+    );
     assert!(paid > 0 && before > 0, "{summary}");
     assert_books(&cluster, &expected).await;
 }
@@ -283,7 +320,10 @@ fn shared_orders() -> Option<PathBuf> {
     if file.exists() {
         return Some(file.canonicalize().unwrap());
     }
-    eprintln!("SKIPPED: there is no {}: the main job was not tested", file.display());
+    eprintln!(
+        "SKIPPED: there is no {}: the main job was not tested",
+        file.display()
+    );
     None
 }
 
@@ -292,7 +332,10 @@ async fn all_orders_are_paid_once_while_each_node_is_killed_three_times() {
     let Some(file) = shared_orders() else { return };
     let orders = orders::read(&fs::read_to_string(&file).unwrap());
     assert_eq!(orders.len(), 6_471);
-    let banks = banks_of(&orders).into_iter().map(str::to_owned).collect::<Vec<_>>();
+    let banks = banks_of(&orders)
+        .into_iter()
+        .map(str::to_owned)
+        .collect::<Vec<_>>();
     assert_eq!(banks.len(), 14);
     let job = Job {
         file,
