@@ -18,14 +18,17 @@ pub fn run_until_told(nodes: Vec<NodeHandle>) -> Result<(), NodeError> {
         for node in &nodes {
             ends.spawn(node.ended());
         }
-        tokio::select! {
+        let told = tokio::select! {
             told = told_to_stop() => told.map_err(NodeError::Thread),
             _ = ends.join_next(), if !nodes.is_empty() => Ok(()),
+        };
+        for node in &nodes {
+            node.stop();
         }
+        // The runtime is kept going, for it is what hears a second signal.
+        while ends.join_next().await.is_some() {}
+        told
     })?;
-    for node in &nodes {
-        node.stop();
-    }
     let mut result = Ok(());
     for node in nodes {
         result = result.and(node.join());

@@ -7,7 +7,7 @@ use nemcon_client::{
     Account, BankClient, Client, ClientError, Ending, NewAccount, Report, Transaction, Transfer,
     new_transaction_id, operation, result,
 };
-use nemcon_core::id::ParticipantName;
+use nemcon_core::id::{ParticipantId, ParticipantName};
 use nemcon_core::reason::{Reason, Refusal};
 use nemcon_core::time::Span;
 use nemcon_node::node::NodeHandle;
@@ -98,6 +98,13 @@ impl Cluster {
 
     pub(crate) fn node(&self, bank: &str) -> &NodeHandle {
         &self.banks[bank]
+    }
+
+    /// The identity of a bank's data directory.
+    pub(crate) async fn id(&self, bank: &str) -> ParticipantId {
+        let known = self.client().participants().await.unwrap();
+        let view = known.iter().find(|view| view.name.as_str() == bank);
+        view.unwrap().id
     }
 
     pub(crate) fn bank(&self, bank: &str) -> BankClient {

@@ -6,12 +6,13 @@ use nemcon_core::id::{AttemptId, CoordinatorId, Epoch, Position, Sequence};
 use nemcon_core::message::{Frame, Header, Payload, Prepare, Task, ToParticipant, Work};
 use nemcon_core::time::Span;
 use nemcon_node::chance;
-use nemcon_node::node::NodeHandle;
 use nemcon_proto::convert::Request;
 use nemcon_proto::v1;
 use nemcon_proto::v1::participant_service_client::ParticipantServiceClient;
 use prost::{Message, Name};
 use tonic::transport::Channel;
+
+use super::cluster::Cluster;
 
 /// A bank that has promised to do something.
 pub(crate) struct Hold {
@@ -21,7 +22,9 @@ pub(crate) struct Hold {
 }
 
 /// Prepares an action at a bank.
-pub(crate) async fn hold<A: Message + Name>(bank: &NodeHandle, action: &A) -> Hold {
+pub(crate) async fn hold<A: Message + Name>(cluster: &Cluster, bank: &str, action: &A) -> Hold {
+    let participant = cluster.id(bank).await;
+    let bank = cluster.node(bank);
     let coordinator = CoordinatorId::new(chance::fresh_uuid());
     let position = Position {
         epoch: Epoch(1),
@@ -32,6 +35,7 @@ pub(crate) async fn hold<A: Message + Name>(bank: &NodeHandle, action: &A) -> Ho
         bank: ParticipantServiceClient::new(nemcon_net::channel(&bank.url().parse().unwrap())),
         header: Header {
             coordinator,
+            participant,
             epoch: position.epoch,
             floor: position,
         },

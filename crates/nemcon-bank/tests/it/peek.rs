@@ -30,11 +30,11 @@ async fn who_does_not_want_to_wait_sees_what_is_pending() {
         (peeked.account.balance_minor, peeked.pending_minor)
     };
     assert_eq!(peek().await, (300, 0));
-    let held = hold(cluster.node("bank-a"), &withdraw(120)).await;
+    let held = hold(&cluster, "bank-a", &withdraw(120)).await;
     assert_eq!(peek().await, (300, -120));
     held.commit().await;
     assert_eq!(peek().await, (180, 0));
-    let held = hold(cluster.node("bank-a"), &withdraw(180)).await;
+    let held = hold(&cluster, "bank-a", &withdraw(180)).await;
     assert_eq!(peek().await, (180, -180));
     held.abort().await;
     assert_eq!(peek().await, (180, 0));
@@ -47,7 +47,7 @@ async fn who_does_not_want_to_wait_sees_what_is_pending() {
 async fn a_reader_waits_for_the_outcome() {
     let cluster = Cluster::start(&["bank-a"]).await;
     cluster.open("bank-a", "alice", 300).await;
-    let held = hold(cluster.node("bank-a"), &withdraw(120)).await;
+    let held = hold(&cluster, "bank-a", &withdraw(120)).await;
     let bank = cluster.bank("bank-a");
     let reader = tokio::spawn(async move { bank.account("alice").await.unwrap() });
     // Whenever the reader comes, before or after: it never sees what was.
@@ -61,7 +61,7 @@ async fn a_call_is_answered_before_its_deadline_though_the_account_is_held() {
     let cluster = Cluster::start(&["bank-a"]).await;
     cluster.open("bank-a", "alice", 300).await;
     cluster.open("bank-a", "bob", 0).await;
-    let held = hold(cluster.node("bank-a"), &withdraw(120)).await;
+    let held = hold(&cluster, "bank-a", &withdraw(120)).await;
     let mut request = Request::new(v1::TransferRequest {
         from_account: "alice".into(),
         to_account: "bob".into(),
