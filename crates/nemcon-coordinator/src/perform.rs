@@ -9,7 +9,8 @@ use nemcon_core::coordinator::Coordinator;
 use nemcon_core::coordinator::event::{Alarm, Effect, Event, Reply};
 use nemcon_core::id::{AttemptId, CoordinatorId, ParticipantName};
 use nemcon_core::message::{Answer, Call, Failure, Frame, Payload};
-use nemcon_net::{Address, Unanswered};
+use nemcon_core::reason::Reason;
+use nemcon_net::{Address, Refused, Unanswered};
 use nemcon_node::driver::Perform;
 use nemcon_node::inbox::Inbox;
 use nemcon_node::node::Ending;
@@ -259,11 +260,22 @@ fn unanswered(to: ParticipantName, call: Call, status: &Status) -> Event {
             };
             Event::Answered { from: to, answer }
         }
+        // Whoever has too much to do is not away: it is asked again after a
+        // while, and the other calls to it go on.
+        Unanswered::Failed(_) if is_busy(status) => Event::CallFailed {
+            to,
+            call,
+            failure: Failure::TimedOut,
+        },
         Unanswered::Failed(failure) => {
             tracing::debug!(participant = %to, ?call, ?failure, %status, "no answer");
             Event::CallFailed { to, call, failure }
         }
     }
+}
+
+fn is_busy(status: &Status) -> bool {
+    Refused::read(status).is_some_and(|it| it.refusal.reason == Reason::TOO_MANY_REQUESTS)
 }
 
 /// The attempt a call is about.

@@ -23,5 +23,10 @@ pub const ID_AHEAD_MAX: Span = Span::from_secs(300);
 /// Longest deadline of a transaction.
 pub const DEADLINE_MAX: Span = Span::from_secs(300);
 
+/// Bytes that one participant's part of a transaction may take: its results, its
+/// changes and the names of its locks together. They go into one log record and
+/// one answer, and both have limits of their own well above this.
+pub const WORK_BYTES_MAX: usize = 2 << 20;
+
 /// Characters of a human reason or message that is kept in the log.
 pub const MESSAGE_CHARS_MAX: usize = 500;

@@ -76,8 +76,11 @@ pub trait Machine {
     /// comes to life behind the cursor meanwhile is in the log by itself.
     fn live_records(&self, cursor: &mut Self::Cursor, max: usize) -> Vec<Self::Record>;
 
-    /// Takes the values that have changed since the last call, as they are now.
-    fn take_changed(&mut self) -> Vec<Stored>;
+    /// Takes up to `max` values that have changed, as they are now. Calls make up
+    /// a round: the first settles which keys it is about, all that have changed
+    /// since the last round; the one that gives nothing ends it. What changes
+    /// meanwhile belongs to the next round.
+    fn take_changed(&mut self, max: usize) -> Vec<Stored>;
 
     /// When the machine wants [`Wake::DeadlinePassed`].
     fn next_deadline(&self) -> Option<Millis>;

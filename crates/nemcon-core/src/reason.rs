@@ -45,6 +45,8 @@ reasons! {
     COORDINATOR_RESTARTED,
     /// A participant could not make sense of an operation.
     INVALID_ACTION,
+    /// The results, changes and locks at one participant take too much room.
+    TOO_LARGE,
     /// A participant refused the coordinator's message as out of order.
     PEER_REFUSED,
 

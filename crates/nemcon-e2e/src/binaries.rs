@@ -9,15 +9,14 @@ use std::sync::OnceLock;
 
 use cargo_metadata::Message;
 
-/// Whose programs are built.
-const PACKAGES: [&str; 3] = ["nemcon-coordinator", "nemcon-bank", "nemcon-cli"];
+use crate::process::spawn;
 
 /// The path of a program of this workspace: `nemcon-coordinator`, `nemcon-bank`
 /// or `nemcon`. The first call builds them all.
 ///
-/// Cargo builds the programs of *other* packages for no test, and what lies in
-/// the target directory may be of yesterday; so they are built here, which is
-/// quick where there is nothing to do.
+/// For a test, cargo builds the programs of its own package and no others, and
+/// what lies in the target directory may be of yesterday. So they are built here,
+/// which takes no time where there is nothing to do.
 ///
 /// # Panics
 /// If they cannot be built, or there is none of that name.
@@ -27,55 +26,48 @@ pub fn binary(name: &str) -> &'static Path {
     let built = BUILT.get_or_init(build);
     match built.get(name) {
         Some(path) => path,
-        None => panic!(
-            "{PACKAGES:?} have no program {name}; there are {:?}",
-            built.keys()
-        ),
+        None => panic!("no program {name} was built, only {:?}", built.keys()),
     }
 }
 
+/// Has cargo build all programs, as what the integration tests of their packages
+/// need.
+///
+/// `cargo build` would do as well, and would build half of the dependencies a
+/// second time: tests use features of them that programs do not, and what cargo
+/// builds with other features is another build. Asked for in this way, after a
+/// `cargo test --workspace` all is there.
 fn build() -> BTreeMap<String, PathBuf> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
     let mut command = Command::new(cargo);
     command
         .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .args([
-            "build",
-            "--bins",
-            "--message-format=json-render-diagnostics",
-        ])
-        .args(["--profile", &profile()])
+        .args(["test", "--workspace", "--no-run", "--test", "it"])
+        .arg("--message-format=json-render-diagnostics")
         .stdout(Stdio::piped());
-    for package in PACKAGES {
-        command.args(["--package", package]);
+    if let Some(profile) = profile() {
+        command.args(["--profile", &profile]);
     }
-    let output = command
-        .spawn()
+    let output = spawn(&mut command)
         .and_then(|child| child.wait_with_output())
         .unwrap_or_else(|error| panic!("cannot run {command:?}: {error}"));
     assert!(output.status.success(), "{command:?}: {}", output.status);
     Message::parse_stream(output.stdout.as_slice())
         .filter_map(|message| match message {
-            Ok(Message::CompilerArtifact(artifact)) => Some((
-                artifact.target.name,
-                artifact.executable?.into_std_path_buf(),
-            )),
+            Ok(Message::CompilerArtifact(artifact)) if artifact.target.is_bin() => {
+                let executable = artifact.executable?.into_std_path_buf();
+                Some((artifact.target.name, executable))
+            }
             _ => None,
         })
         .collect()
 }
 
-/// The profile this test was built in: cargo keeps what it builds in
-/// `target/PROFILE/deps`.
-fn profile() -> String {
+/// The profile this test was built in, if it is not the usual one: cargo keeps
+/// what it builds in `target/PROFILE/deps`.
+fn profile() -> Option<String> {
     let test = env::current_exe().expect("a test knows where it is");
-    let directory = test
-        .parent()
-        .and_then(Path::parent)
-        .and_then(Path::file_name);
-    match directory.and_then(|name| name.to_str()) {
-        // The one profile whose directory is called otherwise.
-        Some("debug") | None => "dev".to_owned(),
-        Some(profile) => profile.to_owned(),
-    }
+    let directory = test.parent()?.parent()?.file_name()?.to_str()?;
+    // The one profile whose directory is called otherwise.
+    (directory != "debug").then(|| directory.to_owned())
 }

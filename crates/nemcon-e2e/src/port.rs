@@ -4,6 +4,8 @@ use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::ops::Range;
 use std::sync::atomic::{AtomicU16, Ordering};
 
+use crate::process::no_child_is_made;
+
 /// Where ports are looked for: below those that the system gives to outgoing
 /// connections. One of *them* could be taken while a node is dead, and worse: a
 /// peer that tries to reach the dead node could be given the very port it calls,
@@ -44,6 +46,7 @@ impl Port {
     /// Reserves this very port, if it is free.
     #[must_use]
     pub fn take(number: u16) -> Option<Self> {
+        let _guard = no_child_is_made();
         let address = (Ipv4Addr::LOCALHOST, number);
         let reservation = UdpSocket::bind(address).ok()?;
         TcpListener::bind(address).ok()?;

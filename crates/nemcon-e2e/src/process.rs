@@ -1,8 +1,10 @@
 //! A child process that cannot be lost.
 
 use std::fs::{self, File, OpenOptions};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::patience::until;
@@ -12,6 +14,24 @@ const TAIL_LINES: usize = 40;
 
 /// How long a process may take to notice a signal that it cannot refuse.
 const SIGNAL_MAX: Duration = Duration::from_secs(5);
+
+/// Held while a child is made, and while a port is looked at.
+///
+/// Until it has become another program, a child has a copy of every socket of
+/// ours. A port that is let go in that moment stays taken a little longer, and
+/// whoever was told that it is free finds that it is not.
+static FORK: Mutex<()> = Mutex::new(());
+
+/// Keeps children from being made for as long as it is held.
+pub(crate) fn no_child_is_made() -> MutexGuard<'static, ()> {
+    FORK.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Starts a program: when this returns, the child is that program.
+pub(crate) fn spawn(command: &mut Command) -> io::Result<Child> {
+    let _guard = no_child_is_made();
+    command.spawn()
+}
 
 /// What a process can be told. SIGKILL is not among them: see [`Process::kill`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,11 +81,11 @@ impl Process {
                 command.env_remove(key);
             }
         }
-        let child = command
+        command
             .stdin(Stdio::null())
             .stdout(append(&stdout))
-            .stderr(append(&stderr))
-            .spawn()
+            .stderr(append(&stderr));
+        let child = spawn(command)
             .unwrap_or_else(|error| panic!("cannot start {name}, {command:?}: {error}"));
         Self {
             name: name.to_owned(),
@@ -89,7 +109,8 @@ impl Process {
     pub fn signal(&self, signal: Signal) {
         // By the shell's own kill: the standard library can only send SIGKILL.
         let line = format!("kill -{} {}", signal.name(), self.child.id());
-        let status = Command::new("sh").args(["-c", &line]).status();
+        let status =
+            spawn(Command::new("sh").args(["-c", &line])).and_then(|mut shell| shell.wait());
         let sent = status.as_ref().is_ok_and(ExitStatus::success);
         assert!(sent, "{}: {line}: {status:?}", self.name);
     }

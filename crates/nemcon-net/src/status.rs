@@ -158,6 +158,7 @@ const TABLE: &[Mapping] = &[
     never(Reason::READ_ONLY_VIOLATED, Code::InvalidArgument),
     never(Reason::TRANSACTION_ID_INVALID, Code::InvalidArgument),
     never(Reason::TRANSACTION_ID_AHEAD, Code::InvalidArgument),
+    never(Reason::TOO_LARGE, Code::InvalidArgument),
     never(Reason::TRANSACTION_ID_REUSED, Code::AlreadyExists),
     never(Reason::UNKNOWN_TRANSACTION, Code::NotFound),
     // The request is right, and the state of things is against it. An unknown

@@ -12,10 +12,11 @@
 //! through the one queue in front of it. The pieces come first, so that every
 //! change of data they do not repeat has been made by the time the changed
 //! values are taken; the log makes the records behind these durable, then the
-//! values, then the end of the checkpoint; and only that lets older pages go. Each piece is the state at the
-//! moment it is appended: nothing is stepped between reading and appending it.
+//! values, then the end of the checkpoint; and only that lets older pages go. Each
+//! piece is the state at the moment it is appended: nothing is stepped between
+//! reading and appending it.
 
-use nemcon_core::machine::{Machine, Stored};
+use nemcon_core::machine::Machine;
 use nemcon_core::output::Output;
 use nemcon_wal::Log;
 
@@ -63,7 +64,7 @@ pub(crate) struct Checkpoints<C> {
 enum Phase<C> {
     Idle,
     Copying { cursor: C, repeated: u64 },
-    WritingBack(std::vec::IntoIter<Stored>),
+    WritingBack,
     Closing,
 }
 
@@ -93,7 +94,7 @@ impl<C: Default> Checkpoints<C> {
     pub(crate) fn is_waiting_for_its_turn(&self) -> bool {
         match self.phase {
             Phase::Idle => self.is_due(),
-            Phase::Copying { .. } | Phase::WritingBack(_) => true,
+            Phase::Copying { .. } | Phase::WritingBack => true,
             Phase::Closing => false,
         }
     }
@@ -129,7 +130,7 @@ impl<C: Default> Checkpoints<C> {
                 let piece = machine.live_records(cursor, PIECE_RECORDS);
                 if piece.is_empty() {
                     self.repeated = *repeated;
-                    self.phase = Phase::WritingBack(machine.take_changed().into_iter());
+                    self.phase = Phase::WritingBack;
                 } else {
                     *repeated += piece.len() as u64;
                     for record in piece {
@@ -138,8 +139,8 @@ impl<C: Default> Checkpoints<C> {
                     append(out, log);
                 }
             }
-            Phase::WritingBack(values) => {
-                let piece: Vec<Stored> = values.by_ref().take(PIECE_VALUES).collect();
+            Phase::WritingBack => {
+                let piece = machine.take_changed(PIECE_VALUES);
                 if piece.is_empty() {
                     log.close_checkpoint();
                     self.phase = Phase::Closing;

@@ -22,11 +22,14 @@ impl Coordinator {
         answer: Answer<Payload>,
         out: &mut Output,
     ) {
+        if let Answer::Welcome { boot } = answer {
+            return self.welcomed(now, from, boot, out);
+        }
         self.mark_reachable(now, from, out);
         let ours =
             |attempt: AttemptId| (attempt.coordinator == self.identity).then_some(attempt.position);
         match answer {
-            Answer::Welcome { boot } => self.welcomed(now, from, boot, out),
+            Answer::Welcome { .. } => {}
             Answer::Executed {
                 attempt,
                 number,

@@ -188,7 +188,13 @@ impl Coordinator {
                 }
                 return self.inquiry_failed(transaction, to, out);
             }
-            Call::Hello => return self.probe_failed(now, to),
+            Call::Hello => {
+                let away = self.members.get(to).is_some_and(|member| !member.reachable);
+                if away || failure == Failure::Unreachable {
+                    self.probe_failed(now, to);
+                }
+                return;
+            }
             Call::Execute(attempt, _)
             | Call::Prepare(attempt)
             | Call::Commit(attempt)

@@ -30,7 +30,7 @@ impl Coordinator {
         operations: Vec<AddressedOperation>,
         out: &mut Output,
     ) {
-        if self.answer_known(request, &begin, Some(hash), out) {
+        if self.answer_known(now, request, &begin, Some(hash), out) {
             return;
         }
         if let Err(refusal) = self
@@ -64,7 +64,7 @@ impl Coordinator {
         {
             return out.now.push(reply(request, Reply::Begun));
         }
-        if self.answer_known(request, &begin, None, out) {
+        if self.answer_known(now, request, &begin, None, out) {
             return;
         }
         if let Err(refusal) = self.admit(now, &begin) {
@@ -121,6 +121,7 @@ impl Coordinator {
     /// id is neither.
     fn answer_known(
         &mut self,
+        now: Millis,
         request: RequestId,
         begin: &Begin,
         hash: Option<OperationsHash>,
@@ -137,7 +138,7 @@ impl Coordinator {
             let refusal = Refusal::new(Reason::TRANSACTION_ID_REUSED, why);
             out.now.push(refuse(request, refusal));
         } else {
-            self.wait_for_outcome(request, transaction, out);
+            self.wait_for_outcome(now, request, transaction, out);
         }
         true
     }
@@ -146,6 +147,7 @@ impl Coordinator {
     /// durable.
     pub(super) fn wait_for_outcome(
         &mut self,
+        now: Millis,
         request: RequestId,
         transaction: TransactionId,
         out: &mut Output,
@@ -160,11 +162,16 @@ impl Coordinator {
         let ending = match &txn.phase {
             Phase::Deciding | Phase::Committing => Ending::Committed(txn.results()),
             Phase::Aborting(cause) => Ending::Aborted(cause.clone()),
-            Phase::Inquiring { .. }
-            | Phase::Open(_)
-            | Phase::Preparing
-            | Phase::Releasing
-            | Phase::Alone => return txn.waiters.push(request),
+            Phase::Inquiring { .. } | Phase::Open(_) | Phase::Preparing | Phase::Releasing => {
+                return txn.waiters.push(request);
+            }
+            Phase::Alone => {
+                // Its deadline may have passed; whoever asks then waits a while
+                // for the participant, and is told "unknown" after that.
+                let until = txn.deadline.max(now + self.settings.call_timeout);
+                txn.waiters.push(request);
+                return self.timers.arm(Timer::Deadline(transaction), until);
+            }
         };
         let report = Report {
             transaction,
@@ -331,7 +338,7 @@ impl Coordinator {
     ) {
         let Some(txn) = self.transactions.get_mut(&transaction) else {
             if self.memory.get(transaction).is_some() {
-                return self.wait_for_outcome(request, transaction, out);
+                return self.wait_for_outcome(now, request, transaction, out);
             }
             return out
                 .now
@@ -367,12 +374,21 @@ impl Coordinator {
                 ));
             }
             Phase::Deciding | Phase::Committing | Phase::Aborting(_) => {
-                self.wait_for_outcome(request, transaction, out);
+                self.wait_for_outcome(now, request, transaction, out);
             }
         }
     }
 
+    /// Why nothing can be said of a transaction that is not known here.
     pub(super) fn unknown_transaction(&self, transaction: TransactionId) -> Refusal {
+        if transaction.minted_at() <= self.horizon.recovered {
+            let why = format!(
+                "transaction {transaction} is not known here, but a participant may have decided \
+                 it alone before the coordinator restarted; send it again under the same id to \
+                 learn the outcome"
+            );
+            return Refusal::retryable(Reason::OUTCOME_UNKNOWN, why);
+        }
         let why = if self.memory.may_have_forgotten(transaction) {
             format!("transaction {transaction} is not known; outcomes of its time were forgotten")
         } else {

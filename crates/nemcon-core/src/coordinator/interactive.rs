@@ -48,14 +48,17 @@ impl Coordinator {
         let checked = self.check(&operations);
         let Some(txn) = self.transactions.get_mut(&transaction) else {
             if self.memory.get(transaction).is_some() {
-                return self.wait_for_outcome(request, transaction, out);
+                return self.wait_for_outcome(now, request, transaction, out);
             }
             return out
                 .now
                 .push(refuse(request, self.unknown_transaction(transaction)));
         };
+        if matches!(txn.phase, Phase::Inquiring { .. }) {
+            return out.now.push(refuse(request, not_begun(transaction)));
+        }
         let Phase::Open(piece) = &mut txn.phase else {
-            return self.wait_for_outcome(request, transaction, out);
+            return self.wait_for_outcome(now, request, transaction, out);
         };
         if number == piece.number && number > 0 {
             if piece.unanswered.is_empty() {
@@ -198,14 +201,17 @@ impl Coordinator {
     ) {
         let Some(txn) = self.transactions.get_mut(&transaction) else {
             if self.memory.get(transaction).is_some() {
-                return self.wait_for_outcome(request, transaction, out);
+                return self.wait_for_outcome(now, request, transaction, out);
             }
             return out
                 .now
                 .push(refuse(request, self.unknown_transaction(transaction)));
         };
+        if matches!(txn.phase, Phase::Inquiring { .. }) {
+            return out.now.push(refuse(request, not_begun(transaction)));
+        }
         let Phase::Open(piece) = &txn.phase else {
-            return self.wait_for_outcome(request, transaction, out);
+            return self.wait_for_outcome(now, request, transaction, out);
         };
         if !piece.unanswered.is_empty() {
             let why = format!(
@@ -222,4 +228,10 @@ impl Coordinator {
         }
         self.ask_for_votes(now, transaction, out);
     }
+}
+
+/// The client has not been told that its transaction has begun, and sends work.
+fn not_begun(transaction: TransactionId) -> Refusal {
+    let why = format!("transaction {transaction} has not begun; wait for the answer to that");
+    Refusal::new(Reason::INVALID_REQUEST, why)
 }

@@ -229,19 +229,13 @@ impl Coordinator {
 
     /// It answered. If it had been away, whatever waited for it goes out.
     pub(super) fn mark_reachable(&mut self, now: Millis, name: &ParticipantName, out: &mut Output) {
-        let Some(member) = self.members.get_mut(name) else {
-            return;
-        };
-        member.probes = 0;
-        if member.reachable {
-            return;
+        if self.was_away(name) {
+            self.call_again(now, name, out);
         }
-        member.reachable = true;
-        self.timers.disarm(&Timer::Probe(name.clone()));
-        self.call_again(now, name, out);
     }
 
-    /// It has restarted, or we have: repeats every call it has not answered.
+    /// It has said hello: if it had been away, or has restarted and lost what was
+    /// unprepared, repeats every call it has not answered.
     pub(super) fn welcomed(
         &mut self,
         now: Millis,
@@ -249,14 +243,28 @@ impl Coordinator {
         boot: Boot,
         out: &mut Output,
     ) {
+        let away = self.was_away(name);
         let Some(member) = self.members.get_mut(name) else {
             return;
         };
-        let restarted = member.boot.is_some_and(|before| before != boot);
-        member.boot = Some(boot);
-        if restarted {
+        let before = member.boot.replace(boot);
+        if away || before.is_some_and(|before| before != boot) {
             self.call_again(now, name, out);
         }
+    }
+
+    /// Notes that it is there, and says whether it had been away.
+    fn was_away(&mut self, name: &ParticipantName) -> bool {
+        let Some(member) = self.members.get_mut(name) else {
+            return false;
+        };
+        member.probes = 0;
+        let away = !member.reachable;
+        member.reachable = true;
+        if away {
+            self.timers.disarm(&Timer::Probe(name.clone()));
+        }
+        away
     }
 
     fn call_again(&mut self, now: Millis, name: &ParticipantName, out: &mut Output) {

@@ -129,9 +129,11 @@ impl Memory {
         self.forgotten.0 > 0 && transaction.minted_at() <= self.forgotten
     }
 
-    /// Forgets, lowest id first, what is beyond `max` or older than `age`. The
-    /// watermark needs no record of its own: the log has the forgotten until a
-    /// checkpoint leaves them out, and a checkpoint begins with the watermark.
+    /// Forgets, lowest id first, what is beyond `max` or older than `age`.
+    ///
+    /// The watermark needs no record here: the log has the forgotten until a
+    /// checkpoint leaves them out, and a checkpoint writes the watermark both
+    /// before and after what is still remembered.
     pub(super) fn forget(&mut self, now: Millis, max: usize, age: Span) {
         while let Some(first) = self.outcomes.first_entry() {
             let old = now.since(first.get().at) > age;

@@ -172,7 +172,10 @@ pub struct Coordinator {
     /// Records that are awaited, in the order of the log: decisions and aborts.
     undurable: VecDeque<(Lsn, TransactionId)>,
     horizon: Horizon,
+    /// All damage there ever was: what is reported twice is recorded once.
     damage: BTreeMap<(Position, ParticipantName), Damaged>,
+    /// Of that, what somebody has seen to.
+    mended: BTreeSet<(Position, ParticipantName)>,
     window: Window,
     committed: u64,
     aborted: u64,
@@ -206,6 +209,7 @@ impl Coordinator {
             undurable: VecDeque::new(),
             horizon: Horizon::default(),
             damage: BTreeMap::new(),
+            mended: BTreeSet::new(),
             window: Window::default(),
             committed: 0,
             aborted: 0,
@@ -391,7 +395,7 @@ impl Machine for Coordinator {
         self.live_records_from(cursor, max)
     }
 
-    fn take_changed(&mut self) -> Vec<Stored> {
+    fn take_changed(&mut self, _: usize) -> Vec<Stored> {
         Vec::new()
     }
 

@@ -2,9 +2,10 @@
 
 use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
 
 use super::event::{Event, Reply};
-use super::record::Record;
+use super::record::{Damaged, Record};
 use super::statistics::Statistics;
 use super::transaction::Phase;
 use super::{Coordinator, Output, refuse, reply};
@@ -94,10 +95,7 @@ impl Coordinator {
                 let views = committing.map(|(id, txn)| self.view(*id, txn)).collect();
                 reply(request, Reply::InDoubt(views))
             }
-            Event::DamageAsked { request } => reply(
-                request,
-                Reply::Damage(self.damage.values().cloned().collect()),
-            ),
+            Event::DamageAsked { request } => reply(request, Reply::Damage(self.open_damage())),
             Event::StatisticsAsked { request } => {
                 reply(request, Reply::Statistics(self.statistics()))
             }
@@ -117,6 +115,14 @@ impl Coordinator {
         };
         // What is shown may be appended and not yet durable.
         out.after.push(answer);
+    }
+
+    /// Damage that nobody has seen to.
+    fn open_damage(&self) -> Vec<Damaged> {
+        let open =
+            |(key, _): &(&(Position, ParticipantName), &Damaged)| !self.mended.contains(*key);
+        let damage = self.damage.iter().filter(open);
+        damage.map(|(_, damaged)| damaged.clone()).collect()
     }
 
     fn statistics(&self) -> Statistics {
@@ -176,7 +182,8 @@ impl Coordinator {
         out: &mut Output,
     ) {
         let key = (attempt.position, participant);
-        if attempt.coordinator == self.identity && self.damage.remove(&key).is_some() {
+        let known = attempt.coordinator == self.identity && self.damage.contains_key(&key);
+        if known && self.mended.insert(key.clone()) {
             let (attempt, participant) = key;
             out.persist(Record::DamageAcknowledged {
                 attempt,

@@ -54,7 +54,7 @@ impl Coordinator {
                 attempt,
                 participant,
             } => {
-                self.damage.remove(&(attempt, participant));
+                self.mended.insert((attempt, participant));
             }
         }
         self.durable = self.durable.max(lsn);
@@ -223,7 +223,14 @@ impl Coordinator {
                 },
                 Stage::Remembered(after) => match self.live_remembered(*after, max, &mut records) {
                     Some(last) => Stage::Remembered(Some(last)),
-                    None => Stage::End,
+                    None => {
+                        // Again, now that the memory is behind: what was
+                        // forgotten since the beginning is in no record of this
+                        // checkpoint.
+                        let through = self.memory.forgotten();
+                        records.push(Record::Forgotten { through });
+                        Stage::End
+                    }
                 },
                 Stage::End => break,
             };
@@ -254,6 +261,13 @@ impl Coordinator {
                 }),
         );
         records.extend(self.damage.values().cloned().map(Record::Damaged));
+        let mended = self.mended.iter().cloned();
+        records.extend(
+            mended.map(|(attempt, participant)| Record::DamageAcknowledged {
+                attempt,
+                participant,
+            }),
+        );
     }
 
     fn live_running(

@@ -71,7 +71,7 @@ impl Coordinator {
         View {
             transaction,
             attempt: self.attempt_id(txn.attempt),
-            state: txn.history.state().unwrap_or(State::Init),
+            state: state_of(txn),
             outcome,
             cause,
             history: txn.history.clone(),
@@ -82,14 +82,14 @@ impl Coordinator {
     }
 
     fn view_remembered(&self, transaction: TransactionId, remembered: &Remembered) -> View {
-        let (state, cause) = match &remembered.ending {
-            Ending::Committed(_) => (State::Committed, None),
-            Ending::Aborted(cause) => (State::Aborted, Some(cause.clone())),
+        let cause = match &remembered.ending {
+            Ending::Committed(_) => None,
+            Ending::Aborted(cause) => Some(cause.clone()),
         };
         View {
             transaction,
             attempt: self.attempt_id(remembered.attempt),
-            state,
+            state: ended_state(&remembered.ending),
             outcome: Some(remembered.ending.outcome()),
             cause,
             history: remembered.history.clone(),
@@ -108,33 +108,44 @@ impl Coordinator {
     ) -> (Vec<View>, bool) {
         use core::ops::Bound::{Excluded, Unbounded};
         let to = below.map_or(Unbounded, Excluded);
-        let mut running = self.transactions.range((Unbounded, to)).rev().peekable();
-        let mut ended = self.memory.newest_below(below).peekable();
+        let wanted = |state: State| states.is_empty() || states.contains(&state);
+        // A view is built only of what is shown: there may be a million outcomes.
+        let mut running = self.transactions.range((Unbounded, to)).rev();
+        let mut running = running
+            .by_ref()
+            .filter(|(_, txn)| wanted(state_of(txn)))
+            .peekable();
+        let mut ended = self.memory.newest_below(below);
+        let mut ended = ended
+            .by_ref()
+            .filter(|(_, it)| wanted(ended_state(&it.ending)))
+            .peekable();
         let mut views = Vec::new();
-        loop {
-            let first = match (running.peek(), ended.peek()) {
-                (Some((a, _)), Some((b, _))) if *a > b => true,
-                (Some(_), None) => true,
-                (None, None) => return (views, false),
-                (_, Some(_)) => false,
-            };
-            let view = if first {
-                running.next().map(|(id, txn)| self.view(*id, txn))
-            } else {
-                ended
-                    .next()
-                    .map(|(id, remembered)| self.view_remembered(id, remembered))
-            };
-            let Some(view) = view else {
-                return (views, false);
-            };
-            if states.is_empty() || states.contains(&view.state) {
-                if views.len() == max {
-                    return (views, true);
+        while running.peek().is_some() || ended.peek().is_some() {
+            if views.len() == max {
+                return (views, true);
+            }
+            let last_ended = ended.peek().map(|(id, _)| *id);
+            match running.next_if(|(id, _)| last_ended.is_none_or(|ended| **id > ended)) {
+                Some((id, txn)) => views.push(self.view(*id, txn)),
+                None => {
+                    let next = ended.next();
+                    views.extend(next.map(|(id, it)| self.view_remembered(id, it)));
                 }
-                views.push(view);
             }
         }
+        (views, false)
+    }
+}
+
+fn state_of(txn: &Transaction) -> State {
+    txn.history.state().unwrap_or(State::Init)
+}
+
+const fn ended_state(ending: &Ending) -> State {
+    match ending {
+        Ending::Committed(_) => State::Committed,
+        Ending::Aborted(_) => State::Aborted,
     }
 }
 

@@ -89,9 +89,9 @@ impl<T: Clone> Memory<T> {
 
     /// Forgets, lowest id first, what is beyond `max` or older than `age`.
     ///
-    /// The watermark needs no record of its own: until a checkpoint leaves the
-    /// forgotten out, the log still has them, and a checkpoint begins with the
-    /// watermark.
+    /// The watermark needs no record here: the log has the forgotten until a
+    /// checkpoint leaves them out, and a checkpoint writes the watermark both
+    /// before and after what is still remembered.
     pub(super) fn forget(&mut self, now: Millis, max: usize, age: Span) {
         while let Some(first) = self.entries.first_entry() {
             let old = now.since(first.get().at) > age;

@@ -63,6 +63,8 @@ pub(super) enum Intent {
         peers: Vec<Peer>,
         read_only: bool,
         one_shot: bool,
+        /// No earlier boot can have voted on it: see [`Finished::Declined`].
+        first: bool,
     },
     /// Decide.
     Decide { hash: OperationsHash },
@@ -94,7 +96,12 @@ pub(super) enum Finished<R: Resource> {
     /// As the coordinator or a peer said.
     Heard(Outcome),
     /// By itself; nothing is written down, so after a restart it may be unknown.
-    Declined(Refusal),
+    ///
+    /// `unvoted`: no boot of ours can have voted in its favour. A reader votes
+    /// and forgets, and a late message may bring the attempt to life again in a
+    /// boot that knows nothing of that vote; what such a trace ends in proves
+    /// nothing to a peer.
+    Declined { refusal: Refusal, unvoted: bool },
     /// By itself, and written down: a peer was told that it aborts.
     Refused,
     /// It voted read-only and let go. What became of it is not known here.

@@ -114,7 +114,8 @@ impl<R: Resource> Participant<R> {
     }
 
     /// A peer in doubt asks. Only what has been heard, or refused on record, is
-    /// told; having no trace proves nothing, since a reader votes and forgets.
+    /// told; having no trace proves nothing, since a reader votes and forgets, and
+    /// nor does a trace that a late message may have brought to life again.
     pub(super) fn peer_asked(
         &mut self,
         now: Millis,
@@ -122,17 +123,22 @@ impl<R: Resource> Participant<R> {
         id: AttemptId,
         out: &mut Output<R>,
     ) {
+        if self.has_lost(id) {
+            return out.after.push(verdict::<R>(request, Verdict::Committed));
+        }
         let heard = match self.attempts.get(&id).map(|attempt| &attempt.phase) {
             Some(Phase::Finished(Finished::Heard(outcome))) => Some(*outcome),
             Some(Phase::Finished(Finished::Refused)) => {
                 return out.after.push(verdict::<R>(request, Verdict::Aborted));
             }
-            Some(Phase::Active(active)) if !matches!(active.intent, Intent::Decide { .. }) => {
+            Some(Phase::Active(active))
+                if matches!(active.intent, Intent::Vote { first: true, .. }) =>
+            {
                 let why = "a peer in doubt asked before this participant had voted".to_string();
                 self.abandon(now, id, Refusal::retryable(Reason::ATTEMPT_ENDED, why), out);
                 return self.refuse_for_good(now, request, id, out);
             }
-            Some(Phase::Finished(Finished::Declined(_))) => {
+            Some(Phase::Finished(Finished::Declined { unvoted: true, .. })) => {
                 return self.refuse_for_good(now, request, id, out);
             }
             Some(
@@ -140,7 +146,8 @@ impl<R: Resource> Participant<R> {
                 | Phase::Holding(_)
                 | Phase::Prepared(_)
                 | Phase::Finished(
-                    Finished::Read(_)
+                    Finished::Declined { unvoted: false, .. }
+                    | Finished::Read(_)
                     | Finished::ReadAlone(_)
                     | Finished::DecidedAlone
                     | Finished::ByHand(_),

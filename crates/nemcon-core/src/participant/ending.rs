@@ -22,6 +22,9 @@ impl<R: Resource> Participant<R> {
         id: AttemptId,
         out: &mut Output<R>,
     ) {
+        if self.has_lost(id) {
+            return self.lost_prepare(now, request, id, out);
+        }
         let lane = match self.attempts.get(&id).map(|attempt| &attempt.phase) {
             Some(Phase::Prepared(_)) => {
                 self.conclude(now, id, Outcome::Committed, out);
@@ -63,7 +66,7 @@ impl<R: Resource> Participant<R> {
             Some(Phase::Prepared(_) | Phase::Finished(Finished::ByHand(_))) => {
                 self.conclude(now, id, Outcome::Aborted, out);
             }
-            Some(Phase::Finished(Finished::Declined(_))) => {
+            Some(Phase::Finished(Finished::Declined { .. })) => {
                 self.set_finished(id, Finished::Heard(Outcome::Aborted));
             }
             Some(Phase::Finished(Finished::Heard(Outcome::Committed))) => {
@@ -198,6 +201,13 @@ impl<R: Resource> Participant<R> {
         self.answer(Lane::After, id.coordinator, request, answer, out);
     }
 
+    /// Whether a commit was heard for an attempt that is not held here: damage
+    /// that nobody has seen to yet.
+    pub(super) fn has_lost(&self, id: AttemptId) -> bool {
+        let damage = self.damage.get(&id);
+        damage.is_some_and(|damage| damage.record.by_hand.is_none())
+    }
+
     fn record_damage(
         &mut self,
         now: Millis,
@@ -223,6 +233,7 @@ impl<R: Resource> Participant<R> {
             Damage {
                 record: record.clone(),
                 reports,
+                mended: false,
             },
         );
         out.after
@@ -313,18 +324,23 @@ impl<R: Resource> Participant<R> {
         let Some(attempt) = self.attempts.get_mut(&id) else {
             return;
         };
-        let (requests, number, votes, decides) = match &mut attempt.phase {
+        let (requests, number, votes, decides, unvoted) = match &mut attempt.phase {
             Phase::Active(active) => (
                 core::mem::take(&mut active.requests),
                 active.pieces.len() as u32 + 1,
                 matches!(active.intent, Intent::Vote { .. }),
                 matches!(active.intent, Intent::Decide { .. }),
+                matches!(active.intent, Intent::Vote { first: true, .. }),
             ),
             Phase::Holding(_) => Default::default(),
             Phase::Prepared(_) | Phase::Finished(_) => return,
         };
         attempt.history.enter(State::Aborted, now);
-        self.finish(id, Finished::Declined(refusal.clone()));
+        let declined = Finished::Declined {
+            refusal: refusal.clone(),
+            unvoted,
+        };
+        self.finish(id, declined);
         self.release_locks(id);
         for request in requests {
             let answer = if votes {
@@ -379,9 +395,10 @@ impl<R: Resource> Participant<R> {
         id: AttemptId,
         out: &mut Output<R>,
     ) {
-        if self.damage.remove(&id).is_some() {
+        let open = self.damage.get_mut(&id).filter(|damage| !damage.mended);
+        if let Some(damage) = open {
+            damage.mended = true;
             out.persist(Record::DamageAcknowledged { attempt: id });
-            self.timers.disarm(&Timer::Report(id));
             return out.after.push(reply::<R>(request, Reply::Done));
         }
         let why = format!("no damage is recorded for attempt {id}");

@@ -218,7 +218,7 @@ impl<R: Resource> Participant<R> {
                     self.refuse(id.coordinator, request, Some(id), gap(), out);
                 }
             }
-            Some(Phase::Finished(Finished::Declined(refusal))) => {
+            Some(Phase::Finished(Finished::Declined { refusal, .. })) => {
                 let results = Err(refusal.clone());
                 let answer = Answer::Executed {
                     attempt: id,
@@ -256,6 +256,7 @@ impl<R: Resource> Participant<R> {
                         peers,
                         read_only,
                         one_shot: true,
+                        first: !read_only,
                     };
                     self.begin_work(now, request, task, operations, intent, out);
                 }
@@ -270,12 +271,16 @@ impl<R: Resource> Participant<R> {
                 (Intent::Rest, Work::Interactive { boot, count }) => {
                     active.requests.push(request);
                     active.operations = Vec::new();
+                    // Its work was done in this boot, so the vote is asked for
+                    // in this boot for the first time.
+                    let first = boot == self.boot;
                     active.intent = Intent::Vote {
                         peers,
                         read_only,
                         one_shot: false,
+                        first,
                     };
-                    if boot == self.boot && count as usize == active.pieces.len() {
+                    if first && count as usize == active.pieces.len() {
                         return self.runnable.push_back(id);
                     }
                     let refusal = lost_work(id);
@@ -290,7 +295,7 @@ impl<R: Resource> Participant<R> {
             Phase::Holding(results) => Vote::ReadOnly(results.clone()),
             Phase::Finished(Finished::Read(results)) => Vote::ReadOnly(results.clone()),
             Phase::Prepared(promise) => Vote::Yes(promise.results.clone()),
-            Phase::Finished(Finished::Declined(refusal)) => Vote::No(refusal.clone()),
+            Phase::Finished(Finished::Declined { refusal, .. }) => Vote::No(refusal.clone()),
             Phase::Finished(
                 Finished::Heard(_)
                 | Finished::Refused
@@ -325,7 +330,10 @@ impl<R: Resource> Participant<R> {
             return self.refuse(id.coordinator, request, Some(id), refusal, out);
         }
         let refusal = lost_work(id);
-        let phase = Phase::Finished(Finished::Declined(refusal.clone()));
+        let phase = Phase::Finished(Finished::Declined {
+            refusal: refusal.clone(),
+            unvoted: false,
+        });
         self.attempts.insert(
             id,
             Attempt::new(task.transaction, State::Aborted, now, phase),
@@ -365,7 +373,7 @@ impl<R: Resource> Participant<R> {
             };
             return self.answer(lane, id.coordinator, request, answer, out);
         }
-        if self.alone.may_have_forgotten(transaction) {
+        if !self.attempts.contains_key(&id) && self.alone.may_have_forgotten(transaction) {
             let why = format!("transaction {transaction} is as old as outcomes forgotten here");
             let refusal = Refusal::new(Reason::OUTCOME_FORGOTTEN, why);
             return self.refuse(id.coordinator, request, Some(id), refusal, out);
@@ -480,6 +488,10 @@ impl<R: Resource> Participant<R> {
 
     /// Why work on an unknown attempt is not begun.
     fn refusal_of_unknown(&self, id: AttemptId) -> Option<Refusal> {
+        if self.has_lost(id) {
+            let why = format!("attempt {id} was decided without this participant");
+            return Some(Refusal::new(Reason::ATTEMPT_ENDED, why));
+        }
         if self.coordinators.is_stale(id) || self.coordinators.is_below_floor(id) {
             let why = format!("attempt {id} is not known here and its coordinator is past it");
             return Some(Refusal::retryable(Reason::BELOW_FLOOR, why));

@@ -136,6 +136,8 @@ pub struct Participant<R: Resource> {
     damage: BTreeMap<AttemptId, Damage>,
     /// Keys whose stored value is out of date, and the record that made it so.
     changed: BTreeMap<Vec<u8>, Lsn>,
+    /// Of these, what the write-back under way has still to take.
+    round: Option<BTreeMap<Vec<u8>, Lsn>>,
     /// During replay: how new the stored values are.
     stored: BTreeMap<Vec<u8>, Lsn>,
     durable: Lsn,
@@ -158,6 +160,9 @@ struct Damage {
     record: Damaged,
     /// Tries to tell the coordinator; `None` once it knows.
     reports: Option<u32>,
+    /// Somebody has seen to it. It is kept all the same: the coordinator may not
+    /// know yet, and the attempt is never to be prepared here.
+    mended: bool,
 }
 
 impl<R: Resource> Participant<R> {
@@ -176,6 +181,7 @@ impl<R: Resource> Participant<R> {
             alone: alone::Memory::default(),
             damage: BTreeMap::new(),
             changed: BTreeMap::new(),
+            round: None,
             stored: BTreeMap::new(),
             durable: Lsn(0),
             timers: Timers::default(),
@@ -340,13 +346,23 @@ impl<R: Resource> Machine for Participant<R> {
         self.live_records_from(cursor, max)
     }
 
-    fn take_changed(&mut self) -> Vec<Stored> {
-        let changed = core::mem::take(&mut self.changed);
-        let stored = |(key, lsn): (Vec<u8>, Lsn)| {
+    fn take_changed(&mut self, max: usize) -> Vec<Stored> {
+        let changed = &mut self.changed;
+        let round = self.round.get_or_insert_with(|| core::mem::take(changed));
+        let mut values = Vec::new();
+        while values.len() < max
+            && let Some((key, lsn)) = round.pop_first()
+        {
+            // It may have changed again since the round began; then the value is
+            // as of that record.
+            let lsn = changed.get(&key).copied().unwrap_or(lsn);
             let value = self.resource.stored(&key);
-            Stored { key, value, lsn }
-        };
-        changed.into_iter().map(stored).collect()
+            values.push(Stored { key, value, lsn });
+        }
+        if values.is_empty() {
+            self.round = None;
+        }
+        values
     }
 
     fn next_deadline(&self) -> Option<Millis> {

@@ -59,11 +59,17 @@ impl<R: Resource> Participant<R> {
             Record::ResolvedByHand(resolved) => self.replay_by_hand(lsn, resolved),
             Record::Damaged(record) => {
                 let reports = record.by_hand.map(|_| 0);
-                self.damage
-                    .insert(record.attempt, Damage { record, reports });
+                let damage = Damage {
+                    record: record.clone(),
+                    reports,
+                    mended: false,
+                };
+                self.damage.insert(record.attempt, damage);
             }
             Record::DamageAcknowledged { attempt } => {
-                self.damage.remove(&attempt);
+                if let Some(damage) = self.damage.get_mut(&attempt) {
+                    damage.mended = true;
+                }
             }
         }
         self.durable = self.durable.max(lsn);
@@ -266,8 +272,11 @@ impl<R: Resource> Participant<R> {
                     None => Stage::Damage,
                 },
                 Stage::Damage => {
-                    let damage = self.damage.values();
-                    records.extend(damage.map(|damage| Record::Damaged(damage.record.clone())));
+                    // Again, now that the memory is behind: what was forgotten
+                    // since the beginning is in no record of this checkpoint.
+                    let through = self.alone.forgotten();
+                    records.push(Record::Forgotten { through });
+                    self.live_damage(&mut records);
                     Stage::End
                 }
                 Stage::End => break,
@@ -294,6 +303,15 @@ impl<R: Resource> Participant<R> {
                 coordinator,
                 floor: known.logged_floor,
             });
+        }
+    }
+
+    fn live_damage(&self, records: &mut Vec<Record>) {
+        for (id, damage) in &self.damage {
+            records.push(Record::Damaged(damage.record.clone()));
+            if damage.mended {
+                records.push(Record::DamageAcknowledged { attempt: *id });
+            }
         }
     }
 
@@ -325,8 +343,9 @@ impl<R: Resource> Participant<R> {
             // Unprepared work, and ends that nobody was promised, are not kept.
             Phase::Active(_)
             | Phase::Holding(_)
-            | Phase::Finished(Finished::Declined(_) | Finished::Read(_) | Finished::ReadAlone(_)) =>
-                {}
+            | Phase::Finished(
+                Finished::Declined { .. } | Finished::Read(_) | Finished::ReadAlone(_),
+            ) => {}
             // Its record comes with the memory of those decided alone.
             Phase::Finished(Finished::DecidedAlone) => {}
             Phase::Finished(Finished::Heard(Outcome::Committed)) => {

@@ -98,7 +98,7 @@ impl<R: Resource> Participant<R> {
             Phase::Prepared(_) => Standing::Prepared,
             Phase::Finished(finished) => match finished {
                 Finished::Heard(outcome) => Standing::Ended(*outcome),
-                Finished::Declined(_) => Standing::Declined,
+                Finished::Declined { .. } => Standing::Declined,
                 Finished::Refused => Standing::Ended(Outcome::Aborted),
                 Finished::Read(_) => Standing::Read,
                 Finished::ReadAlone(_) => Standing::Ended(Outcome::Committed),
@@ -175,10 +175,8 @@ impl<R: Resource> Participant<R> {
     }
 
     pub(super) fn recorded_damage(&self) -> Vec<Damaged> {
-        self.damage
-            .values()
-            .map(|damage| damage.record.clone())
-            .collect()
+        let open = self.damage.values().filter(|damage| !damage.mended);
+        open.map(|damage| damage.record.clone()).collect()
     }
 }
 

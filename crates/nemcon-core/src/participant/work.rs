@@ -4,11 +4,13 @@ use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::vec::Vec;
 
-use super::attempt::{Asking, Attempt, Finished, Intent, Phase, Promise};
+use super::attempt::{Active, Asking, Attempt, Finished, Intent, Phase, Promise};
+use super::ending::state_of;
 use super::event::{Reply, State};
 use super::record::{AloneEnding, DecidedAlone, Prepared, Record};
 use super::{Lane, Output, Participant, Timer, alone, reply};
 use crate::id::{AttemptId, Lsn, RequestId};
+use crate::limits;
 use crate::lock::{Grant, LockKey, Mode};
 use crate::message::{Alone, Answer, OperationsHash, Peer, Vote};
 use crate::reason::{Reason, Refusal};
@@ -27,9 +29,44 @@ impl<R: Resource> Participant<R> {
     /// hand, and does what it was in hand for.
     pub(super) fn advance(&mut self, now: Millis, id: AttemptId, out: &mut Output<R>) {
         match self.take_locks(now, id) {
+            Some(Locked::All) if self.was_decided(id) => self.repeat_decision(now, id, out),
             Some(Locked::All) => self.run(now, id, out),
             Some(Locked::Refused(refusal)) => self.decline(now, id, refusal, out),
             Some(Locked::Waiting) | None => {}
+        }
+    }
+
+    /// Whether another attempt has decided this very transaction alone while this
+    /// one waited to do so.
+    fn was_decided(&self, id: AttemptId) -> bool {
+        self.attempts.get(&id).is_some_and(|attempt| {
+            let decides = match &attempt.phase {
+                Phase::Active(active) => matches!(active.intent, Intent::Decide { .. }),
+                Phase::Holding(_) | Phase::Prepared(_) | Phase::Finished(_) => false,
+            };
+            decides && self.alone.get(attempt.transaction).is_some()
+        })
+    }
+
+    /// Answers from memory instead of doing it twice.
+    fn repeat_decision(&mut self, now: Millis, id: AttemptId, out: &mut Output<R>) {
+        let Some(attempt) = self.attempts.get_mut(&id) else {
+            return;
+        };
+        let requests = attempt.take_requests();
+        let Some(entry) = self.alone.get(attempt.transaction) else {
+            return;
+        };
+        let alone = entry.alone.clone();
+        attempt.history.enter(state_of(alone.outcome()), now);
+        self.finish(id, Finished::DecidedAlone);
+        self.release_locks(id);
+        for request in requests {
+            let answer = Answer::DecidedAlone {
+                attempt: id,
+                alone: alone.clone(),
+            };
+            self.answer(Lane::After, id.coordinator, request, answer, out);
         }
     }
 
@@ -106,6 +143,12 @@ impl<R: Resource> Participant<R> {
                 Err(refusal) => return self.decline(now, id, refusal, out),
             }
         }
+        if let Err(refusal) = self.check_size(id, &results) {
+            return self.decline(now, id, refusal, out);
+        }
+        let Some(active) = self.active_mut(id) else {
+            return;
+        };
         match core::mem::replace(&mut active.intent, Intent::Rest) {
             Intent::Rest => {}
             Intent::Piece => self.answer_piece(id, results, out),
@@ -113,6 +156,7 @@ impl<R: Resource> Participant<R> {
                 peers,
                 read_only,
                 one_shot,
+                ..
             } => {
                 let reader = !active.wrote;
                 if reader && one_shot && read_only {
@@ -124,6 +168,41 @@ impl<R: Resource> Participant<R> {
                 }
             }
             Intent::Decide { hash } => self.decide_alone(now, id, hash, results, out),
+        }
+    }
+
+    /// Whether what has been run fits into a record and an answer.
+    fn check_size(&self, id: AttemptId, results: &[R::Result]) -> Result<(), Refusal> {
+        let redo = match self.attempts.get(&id).map(|attempt| &attempt.phase) {
+            Some(Phase::Active(active)) => self.resource.encode_redo(&active.redo).len(),
+            Some(Phase::Holding(_) | Phase::Prepared(_) | Phase::Finished(_)) | None => 0,
+        };
+        let results = results.iter();
+        let results: usize = results
+            .map(|result| self.resource.encode_result(result).len())
+            .sum();
+        let locks: usize = self
+            .locks
+            .held_by(id)
+            .map(|(key, _)| key.as_bytes().len())
+            .sum();
+        let bytes = results + redo + locks;
+        if bytes <= limits::WORK_BYTES_MAX {
+            return Ok(());
+        }
+        let why = format!(
+            "results, changes and locks take {bytes} bytes at participant {}; want at most {}: ask \
+             for less at a time",
+            self.settings.name,
+            limits::WORK_BYTES_MAX
+        );
+        Err(Refusal::new(Reason::TOO_LARGE, why))
+    }
+
+    fn active_mut(&mut self, id: AttemptId) -> Option<&mut Active<R>> {
+        match &mut self.attempts.get_mut(&id)?.phase {
+            Phase::Active(active) => Some(active),
+            Phase::Holding(_) | Phase::Prepared(_) | Phase::Finished(_) => None,
         }
     }
 

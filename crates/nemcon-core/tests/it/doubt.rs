@@ -200,3 +200,37 @@ fn a_newcomer_at_an_old_address_answers_for_nobody() {
     assert_eq!((world.value(0, 1), world.value(1, 1)), (-5, 5));
     world.check().expect("all invariants hold");
 }
+
+#[test]
+fn damage_that_somebody_has_seen_to_does_not_come_back() {
+    let mut world = decided();
+    while world.in_flight() > 0 {
+        world.lose(0);
+    }
+    let attempt = prepared(&world, 1)[0];
+    world.resolve(1, attempt, Outcome::Aborted);
+    world.run_quietly(Span(10_000));
+    world.acknowledge_damage(1, attempt);
+    world.run_quietly(Span(1_000));
+    for _ in 0..3 {
+        world.checkpoint(Place::Coordinator(0), 100);
+        world.checkpoint(Place::Participant(1), 100);
+    }
+    for place in [Place::Coordinator(0), Place::Participant(1)] {
+        world.crash(place, 0);
+        world.start(place);
+        world.run_quietly(Span(10_000));
+    }
+    let of = |side: &str| {
+        world
+            .alarms
+            .iter()
+            .filter(|alarm| alarm.contains(side))
+            .count()
+    };
+    assert_eq!(
+        of("HeuristicDamage"),
+        2,
+        "once on each side, and no more after restarts"
+    );
+}

@@ -4,6 +4,7 @@ mod clients;
 mod costs;
 mod doubt;
 mod golden;
+mod lessons;
 mod locks;
 mod node;
 mod registers;

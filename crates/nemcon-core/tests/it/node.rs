@@ -173,7 +173,14 @@ where
             }
             return self.settle(now);
         }
-        let changed = machine.take_changed();
+        let changed = machine.take_changed(piece);
+        if changed.is_empty() {
+            // Everything it relies on is durable before anything goes.
+            let effects = self.flush(now);
+            self.disk.records.retain(|(lsn, _)| *lsn >= first);
+            self.checkpoint = None;
+            return effects;
+        }
         let effects = self.flush(now);
         for stored in changed {
             assert!(
@@ -185,8 +192,6 @@ where
                 None => self.disk.data.remove(&stored.key),
             };
         }
-        self.disk.records.retain(|(lsn, _)| *lsn >= first);
-        self.checkpoint = None;
         effects
     }
 }

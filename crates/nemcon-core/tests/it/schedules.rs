@@ -293,8 +293,8 @@ fn everyone_learns(world: &mut World) {
     assert_eq!(world.total(), 0, "I7: transfers keep the sum");
 }
 
-fn play(coordinators: usize, participants: usize, schedule: &[Move]) {
-    let mut world = World::new(coordinators, participants);
+fn play(coordinators: usize, participants: usize, remember_max: usize, schedule: &[Move]) {
+    let mut world = World::remembering(coordinators, participants, remember_max);
     for (at, step) in schedule.iter().enumerate() {
         perform(&mut world, step);
         if let Err(violation) = world.check() {
@@ -325,15 +325,17 @@ proptest! {
 
     #[test]
     fn one_coordinator_and_three_participants(
+        remember_max in prop_oneof![1..5_usize, Just(50)],
         schedule in prop::collection::vec(moves(), 50..300)
     ) {
-        play(1, 3, &schedule);
+        play(1, 3, remember_max, &schedule);
     }
 
     #[test]
     fn two_coordinators_share_two_participants(
+        remember_max in prop_oneof![1..5_usize, Just(50)],
         schedule in prop::collection::vec(moves(), 50..300)
     ) {
-        play(2, 2, &schedule);
+        play(2, 2, remember_max, &schedule);
     }
 }

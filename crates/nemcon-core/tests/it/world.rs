@@ -164,6 +164,7 @@ pub(crate) struct World {
     answered: BTreeMap<TransactionId, u32>,
     pub(crate) pieces: BTreeMap<TransactionId, Vec<i64>>,
     messages: usize,
+    remember_max: usize,
     /// Frames for a participant that reach another one, at its old address.
     redirected: BTreeMap<usize, usize>,
     pub(crate) alarms: Vec<String>,
@@ -230,6 +231,15 @@ fn decode(results: &[Payload]) -> Vec<i64> {
 impl World {
     /// A cluster in which everyone knows everyone.
     pub(crate) fn new(coordinators: usize, participants: usize) -> Self {
+        Self::remembering(coordinators, participants, 50)
+    }
+
+    /// The same, in which nodes remember so many outcomes.
+    pub(crate) fn remembering(
+        coordinators: usize,
+        participants: usize,
+        remember_max: usize,
+    ) -> Self {
         let mut world = Self {
             now: Millis(1_000_000),
             coordinators: (0..coordinators).map(|_| Node::new()).collect(),
@@ -249,6 +259,7 @@ impl World {
             answered: BTreeMap::new(),
             pieces: BTreeMap::new(),
             messages: 0,
+            remember_max,
             redirected: BTreeMap::new(),
             alarms: Vec::new(),
         };
@@ -303,7 +314,7 @@ impl World {
             Place::Coordinator(at) => {
                 let mut settings =
                     coordinator::Settings::new(format!("c{at}"), identity(at), self.requests);
-                settings.remember_max = 50;
+                settings.remember_max = self.remember_max;
                 let machine = Coordinator::new(settings);
                 let effects = self.coordinators[at].start(self.now, machine);
                 self.coordinator_effects(at, effects);
@@ -312,7 +323,7 @@ impl World {
                 let id = ParticipantId::new(Uuid::from_u128(at as u128));
                 let mut settings = participant::Settings::new(name(at), id, self.requests);
                 settings.forget_batch = 1;
-                settings.remember_max = 50;
+                settings.remember_max = self.remember_max;
                 let machine = Participant::new(settings, Registers::default());
                 let effects = self.participants[at].start(self.now, machine);
                 self.participant_effects(at, effects);
@@ -563,6 +574,26 @@ impl World {
                 attempt,
                 outcome,
                 reason,
+            },
+        );
+    }
+
+    /// Somebody has seen to damage, on both sides.
+    pub(crate) fn acknowledge_damage(&mut self, participant: usize, attempt: AttemptId) {
+        let request = self.request(Place::Participant(participant), Waiting::Nobody);
+        self.tell_participant(
+            participant,
+            ParticipantEvent::DamageAcknowledged { request, attempt },
+        );
+        let at = coordinator_of(attempt.coordinator);
+        let request = self.request(Place::Coordinator(at), Waiting::Nobody);
+        let participant = name(participant);
+        self.tell_coordinator(
+            at,
+            CoordinatorEvent::DamageAcknowledged {
+                request,
+                attempt,
+                participant,
             },
         );
     }

@@ -216,6 +216,13 @@ impl Cluster {
             .map_err(|status| format!("{bank}: {status}"))
     }
 
+    /// Waits until all that a bank has done so far is durable there: its answer
+    /// about damage leaves no sooner.
+    pub(crate) async fn durable_at(&self, bank: &str) {
+        let mut service = ParticipantAdminServiceClient::new(channel(&self.bank(bank).url()));
+        service.list_damage(v1::ListDamageRequest {}).await.unwrap();
+    }
+
     /// Waits until nothing is in doubt anywhere: nothing prepared without
     /// outcome at a bank, nothing decided and unacknowledged at the coordinator.
     pub(crate) async fn nothing_in_doubt(&self, within: Duration) {

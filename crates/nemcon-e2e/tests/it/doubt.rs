@@ -76,7 +76,8 @@ async fn voted(cluster: &Cluster, id: TransactionId, bank: &str) {
     .await;
 }
 
-/// Waits until a bank is in doubt about one transaction, and has asked so often.
+/// Waits until a bank is in doubt about one transaction, has asked so often, and
+/// would be after a crash too: what is listed may just have been appended.
 async fn in_doubt(cluster: &Cluster, bank: &str, id: TransactionId, questions: u32) {
     until("the bank is in doubt and asks", SOON, async || {
         let attempts = cluster.in_doubt_at(bank).await?;
@@ -89,6 +90,7 @@ async fn in_doubt(cluster: &Cluster, bank: &str, id: TransactionId, questions: u
         }
     })
     .await;
+    cluster.durable_at(bank).await;
 }
 
 async fn balances(cluster: &Cluster) -> (i64, i64) {

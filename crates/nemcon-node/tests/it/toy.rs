@@ -106,7 +106,7 @@ impl Machine for Toy {
         vec![self.count; usize::try_from(piece).unwrap()]
     }
 
-    fn take_changed(&mut self) -> Vec<Stored> {
+    fn take_changed(&mut self, _: usize) -> Vec<Stored> {
         if !std::mem::take(&mut self.changed) {
             return Vec::new();
         }
