@@ -52,7 +52,7 @@ start() { # fresh nodes
     --ready-file "$work/coordinator.ready" >"$work/coordinator.log" 2>&1 &
   pids+=($!)
   wait_for "$work/coordinator.ready"
-  coordinator=http://$(cat "$work/coordinator.ready")
+  coordinator=$(cat "$work/coordinator.ready")
   for bank in "${banks[@]}"; do
     "$bin/nemcon-bank" --name "$bank" --listen 127.0.0.1:0 --coordinator "$coordinator" \
       --data-dir "$work/data/$bank" --ready-file "$work/$bank.ready" >"$work/$bank.log" 2>&1 &

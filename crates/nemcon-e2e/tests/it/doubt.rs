@@ -105,13 +105,13 @@ fn is_marked_clean(node: &Node) -> bool {
     Mark::read(&bytes).unwrap().clean
 }
 
+/// Its vote stands though it is dead: the others commit, and it follows.
 #[tokio::test(flavor = "current_thread")]
 async fn a_bank_killed_after_its_vote_learns_of_the_commit() {
     let mut cluster = Cluster::start_patient(&["a", "b"]).await;
     let undecided = Undecided::begin(&cluster).await;
     cluster.bank_mut("b").kill();
     undecided.hold.abort().await;
-    // Decided without it: its vote stands.
     committed(undecided.answer.await.unwrap());
     let waiting = cluster.client().in_doubt().await.unwrap();
     assert_eq!(waiting.len(), 1, "{waiting:?}");
@@ -122,6 +122,7 @@ async fn a_bank_killed_after_its_vote_learns_of_the_commit() {
     assert_eq!(balances(&cluster).await, (900, 100));
 }
 
+/// A yes vote binds who gave it, and nobody else: the client may still abort.
 #[tokio::test(flavor = "current_thread")]
 async fn a_bank_killed_after_its_vote_learns_of_the_abort() {
     let mut cluster = Cluster::start_patient(&["a", "b"]).await;
@@ -245,6 +246,7 @@ async fn an_answer_outlives_whoever_gave_it() {
     assert_eq!(balances(&cluster).await, (1_000 - 4 * 3, 4));
 }
 
+/// SIGTERM is a promise kept on both sides: who is in is served, who comes is told.
 #[tokio::test(flavor = "current_thread")]
 async fn a_coordinator_told_to_stop_finishes_what_is_in_flight_and_takes_nothing_new() {
     let mut cluster = Cluster::start_patient(&["a", "b"]).await;
@@ -287,10 +289,9 @@ async fn a_coordinator_told_to_stop_finishes_what_is_in_flight_and_takes_nothing
 #[tokio::test(flavor = "current_thread")]
 async fn nodes_told_to_stop_hand_over_what_they_cannot_finish() {
     let mut cluster = Cluster::new(&["a", "b"]).await;
-    // Half of the usual: the test is as long as this.
-    let drain = "--drain-seconds=3";
+    // Less than usual: the test takes as long as this.
     for node in cluster.nodes() {
-        node.add_arguments(&[drain]);
+        node.add_arguments(&["--drain-seconds=3"]);
     }
     cluster.coordinator.add_arguments(&["--lock-wait-ms=60000"]);
     cluster.start_all().await;

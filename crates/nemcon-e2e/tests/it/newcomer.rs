@@ -111,6 +111,112 @@ async fn what_up_prints_can_be_pasted_and_works() {
     );
 }
 
+/// A command line with a mistake in it, how it ends, and words of what is said:
+/// the value, what is wrong with it, what to do.
+type Mistake = (&'static str, i32, [&'static str; 3]);
+
+/// Mistakes of somebody with accounts `a/alice` (75.00 CZK) and `b/bob`.
+const MISTAKES: &[Mistake] = &[
+    // Amounts.
+    (
+        "bank transfer a/alice b/bob 1,50",
+        USAGE,
+        ["1,50", "comma", "such as 25"],
+    ),
+    (
+        "bank transfer a/alice b/bob 1.234",
+        USAGE,
+        ["1.234", "two places", "25.00"],
+    ),
+    (
+        "bank transfer a/alice b/bob lots",
+        USAGE,
+        ["lots", "no amount", "25.00"],
+    ),
+    (
+        "bank transfer a/alice b/bob -5",
+        USAGE,
+        ["-5", "not more than 0.00", "--help"],
+    ),
+    (
+        "bank transfer a/alice b/bob 0",
+        USAGE,
+        ["0", "not more than 0.00", "--help"],
+    ),
+    (
+        "bank transfer a/alice b/bob 75.01",
+        REFUSED,
+        ["INSUFFICIENT_FUNDS", "alice", "nothing has been done"],
+    ),
+    // Accounts.
+    (
+        "bank transfer a/alica b/bob 1.00",
+        REFUSED,
+        ["alica", "UNKNOWN_ACCOUNT", "nemcon bank open"],
+    ),
+    (
+        "bank transfer a/alice b/bobby 1.00",
+        REFUSED,
+        ["bobby", "UNKNOWN_ACCOUNT", "nemcon bank open"],
+    ),
+    (
+        "bank show a/alica",
+        REFUSED,
+        ["alica", "UNKNOWN_ACCOUNT", "nemcon bank accounts"],
+    ),
+    (
+        "bank transfer alice b/bob 1.00",
+        USAGE,
+        ["alice", "BANK/ACCOUNT", "--help"],
+    ),
+    (
+        "bank transfer a/alice a/alice 1.00",
+        USAGE,
+        ["a/alice", "itself", "two accounts"],
+    ),
+    (
+        "bank open a/alice --currency CZK",
+        REFUSED,
+        ["alice", "ACCOUNT_EXISTS", "another name"],
+    ),
+    (
+        "bank open a/carol --currency czk",
+        USAGE,
+        ["czk", "three letters", "--currency"],
+    ),
+    (
+        "bank transfer a/alice b/bob 1.00 --currency EUR",
+        REFUSED,
+        ["EUR", "CURRENCY_MISMATCH", "--currency"],
+    ),
+    // Banks.
+    (
+        "bank transfer a/alice c/bob 1.00",
+        REFUSED,
+        ["bank c", "a, b", "participants list"],
+    ),
+    (
+        "bank open c/carol --currency CZK",
+        REFUSED,
+        ["bank c", "a, b", "participants list"],
+    ),
+    // Commands.
+    (
+        "bank pay a/alice b/bob 1.00",
+        USAGE,
+        ["pay", "unrecognized", "--help"],
+    ),
+    (
+        "txn show 01890a5d-ac96-774b-bcce-b302099a8057",
+        REFUSED,
+        [
+            "01890a5d-ac96-774b-bcce-b302099a8057",
+            "UNKNOWN_TRANSACTION",
+            "nemcon txn list",
+        ],
+    ),
+];
+
 #[tokio::test(flavor = "current_thread")]
 async fn a_transfer_and_its_mistakes() {
     let cluster = small_town().await;
@@ -125,107 +231,8 @@ async fn a_transfer_and_its_mistakes() {
     );
     done(cluster.nemcon(&words("bank audit")).await);
 
-    for (line, exit, said) in [
-        // Amounts.
-        (
-            "bank transfer a/alice b/bob 1,50",
-            USAGE,
-            ["1,50", "comma", "such as 25"],
-        ),
-        (
-            "bank transfer a/alice b/bob 1.234",
-            USAGE,
-            ["1.234", "two places", "25.00"],
-        ),
-        (
-            "bank transfer a/alice b/bob lots",
-            USAGE,
-            ["lots", "no amount", "25.00"],
-        ),
-        (
-            "bank transfer a/alice b/bob -5",
-            USAGE,
-            ["-5", "not more than 0.00", "--help"],
-        ),
-        (
-            "bank transfer a/alice b/bob 0",
-            USAGE,
-            ["0", "not more than 0.00", "--help"],
-        ),
-        (
-            "bank transfer a/alice b/bob 75.01",
-            REFUSED,
-            ["INSUFFICIENT_FUNDS", "alice", "nothing has been done"],
-        ),
-        // Accounts.
-        (
-            "bank transfer a/alica b/bob 1.00",
-            REFUSED,
-            ["alica", "UNKNOWN_ACCOUNT", "nemcon bank open"],
-        ),
-        (
-            "bank transfer a/alice b/bobby 1.00",
-            REFUSED,
-            ["bobby", "UNKNOWN_ACCOUNT", "nemcon bank open"],
-        ),
-        (
-            "bank show a/alica",
-            REFUSED,
-            ["alica", "UNKNOWN_ACCOUNT", "nemcon bank accounts"],
-        ),
-        (
-            "bank transfer alice b/bob 1.00",
-            USAGE,
-            ["alice", "BANK/ACCOUNT", "--help"],
-        ),
-        (
-            "bank transfer a/alice a/alice 1.00",
-            USAGE,
-            ["a/alice", "itself", "two accounts"],
-        ),
-        (
-            "bank open a/alice --currency CZK",
-            REFUSED,
-            ["alice", "ACCOUNT_EXISTS", "another name"],
-        ),
-        (
-            "bank open a/carol --currency czk",
-            USAGE,
-            ["czk", "three letters", "--currency"],
-        ),
-        (
-            "bank transfer a/alice b/bob 1.00 --currency EUR",
-            REFUSED,
-            ["EUR", "CURRENCY_MISMATCH", "--currency"],
-        ),
-        // Banks.
-        (
-            "bank transfer a/alice c/bob 1.00",
-            REFUSED,
-            ["bank c", "a, b", "participants list"],
-        ),
-        (
-            "bank open c/carol --currency CZK",
-            REFUSED,
-            ["bank c", "a, b", "participants list"],
-        ),
-        // Commands.
-        (
-            "bank pay a/alice b/bob 1.00",
-            USAGE,
-            ["pay", "unrecognized", "--help"],
-        ),
-        (
-            "txn show 01890a5d-ac96-774b-bcce-b302099a8057",
-            REFUSED,
-            [
-                "01890a5d-ac96-774b-bcce-b302099a8057",
-                "UNKNOWN_TRANSACTION",
-                "nemcon txn list",
-            ],
-        ),
-    ] {
-        assert_error(&cluster.nemcon(&words(line)).await, exit, &said);
+    for (line, exit, said) in MISTAKES {
+        assert_error(&cluster.nemcon(&words(line)).await, *exit, said);
     }
     assert_eq!(cluster.balance("a/alice").await, 7_500);
     assert_eq!(cluster.balance("b/bob").await, 2_500);
@@ -322,93 +329,65 @@ async fn an_outcome_that_is_not_known_is_not_called_a_failure() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn nodes_say_why_they_do_not_start() {
+async fn a_port_that_is_taken_is_named_and_nothing_is_touched() {
     let cluster = small_town().await;
-    let dir = cluster.dir();
-    let (taken, used) = (cluster.bank("a").url(), cluster.bank("a").data_dir());
-    let (listen, used) = (
-        taken.trim_start_matches("http://"),
-        used.display().to_string(),
-    );
-    let coordinator = cluster.coordinator.url();
-    let a = [
-        "--name=a",
-        "--listen=127.0.0.1:0",
-        "--log-level=error",
-        "--coordinator",
-        &coordinator,
-    ];
-
-    // A port that is taken, by whatever kind of node.
+    let (dir, taken) = (cluster.dir(), cluster.bank("a").url());
+    let listen = taken.trim_start_matches("http://");
     for program in ["nemcon-bank", "nemcon-coordinator"] {
-        let arguments = [
-            "--listen",
-            listen,
-            "--data-dir",
-            "other",
-            "--log-level=error",
-        ];
-        let told = node(program, &arguments, dir).await;
+        let told = node(program, &["--listen", listen, "--data-dir", "other"], dir).await;
         assert_error(&told, REFUSED, &[listen, "taken", "--listen", program]);
     }
-    let base = cluster
-        .coordinator
-        .url()
-        .rsplit(':')
-        .next()
-        .unwrap()
-        .to_owned();
-    let told = nemcon(dir, &["up", "--data-dir", "up", "--port-base", &base]).await;
-    assert_error(&told, REFUSED, &[&base, "taken", "--port-base"]);
-    assert!(
-        !dir.join("other").exists() && !dir.join("up").exists(),
-        "nothing was touched"
-    );
+    let base = cluster.coordinator.url();
+    let base = base.rsplit(':').next().unwrap();
+    let told = nemcon(dir, &["up", "--data-dir", "up", "--port-base", base]).await;
+    assert_error(&told, REFUSED, &[base, "taken", "--port-base"]);
+    assert!(!dir.join("other").exists() && !dir.join("up").exists());
+}
 
-    // A data directory that is in use.
+#[tokio::test(flavor = "current_thread")]
+async fn a_data_directory_has_one_node_and_a_name_has_one_data_directory() {
+    let cluster = small_town().await;
+    let dir = cluster.dir();
+    let used = cluster.bank("a").data_dir().display().to_string();
     for program in ["nemcon-bank", "nemcon-coordinator"] {
-        let arguments = [
-            "--listen=127.0.0.1:0",
-            "--data-dir",
-            &used,
-            "--log-level=error",
-        ];
-        let told = node(program, &arguments, dir).await;
-        assert_said(
+        let told = node(program, &["--listen=127.0.0.1:0", "--data-dir", &used], dir).await;
+        let said = [&used, "in use", "another data directory", program];
+        assert_last_line(&told, REFUSED, &said);
+    }
+    let coordinator = cluster.coordinator.url();
+    let another = ["--listen=127.0.0.1:0", "--data-dir=empty", "--name=a"];
+    let arguments = [&another[..], &["--coordinator", &coordinator]].concat();
+    let told = node("nemcon-bank", &arguments, dir).await;
+    let said = [&coordinator, "another data directory", "--name"];
+    assert_last_line(&told, REFUSED, &said);
+    assert_eq!(cluster.balance("a/alice").await, 10_000);
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_setting_that_makes_no_sense_is_named_with_what_is_allowed() {
+    // For its room; its nodes are not started.
+    let unused = Cluster::new(&[]).await;
+    for (setting, value, allowed) in [
+        ("--listen", "0.0.0.0:7110", "--insecure"),
+        ("--listen", "seventy", "HOST:PORT"),
+        ("--name", "my bank", "A-Z a-z 0-9"),
+        ("--coordinator", "localhost:7100", "http://HOST:PORT"),
+        ("--advertise", "bank-a", "http://HOST:PORT"),
+        ("--drain-seconds", "soon", "whole number"),
+        ("--log-level", "=loud", "info"),
+    ] {
+        let told = node("nemcon-bank", &[setting, value], unused.dir()).await;
+        assert_error(
             &told,
-            REFUSED,
-            &[&used, "in use", "another data directory", program],
+            USAGE,
+            &[value, setting.trim_start_matches("--"), allowed],
         );
     }
-
-    // A name whose data is elsewhere.
-    let arguments: Vec<&str> = a.into_iter().chain(["--data-dir", "empty"]).collect();
-    let told = node("nemcon-bank", &arguments, dir).await;
-    assert_said(
-        &told,
-        REFUSED,
-        &[&coordinator, "another data directory", "--name"],
-    );
-
-    // Settings that make no sense.
-    for (arguments, said) in [
-        (["--listen", "0.0.0.0:7110"], ["0.0.0.0:7110", "--insecure"]),
-        (["--listen", "seventy"], ["seventy", "HOST:PORT"]),
-        (["--name", "my bank"], ["my bank", "A-Z a-z 0-9"]),
-        (
-            ["--coordinator", "localhost:7100"],
-            ["localhost:7100", "http://HOST:PORT"],
-        ),
-        (["--drain-seconds", "soon"], ["soon", "whole number"]),
-    ] {
-        assert_error(&node("nemcon-bank", &arguments, dir).await, USAGE, &said);
-    }
-    assert_eq!(cluster.balance("a/alice").await, 10_000);
 }
 
 /// As [`assert_error`], for a node that had begun to log: the last line counts.
 #[track_caller]
-fn assert_said(told: &Told, exit: i32, words: &[&str]) {
+fn assert_last_line(told: &Told, exit: i32, words: &[&str]) {
     let last = Told {
         exit: told.exit,
         stdout: String::new(),
