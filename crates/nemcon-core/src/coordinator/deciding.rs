@@ -202,7 +202,7 @@ impl Coordinator {
                     .extend(self.frame(reader, ToParticipant::Release(attempt)));
             }
         }
-        self.tell_waiters(transaction, &ending, out);
+        out.after.extend(self.answers(transaction, &ending));
         for voter in &voters {
             if self
                 .members
@@ -216,22 +216,23 @@ impl Coordinator {
         self.note_change(transaction, out);
     }
 
-    /// Answers everyone who waits, once everything appended is durable.
-    fn tell_waiters(&mut self, transaction: TransactionId, ending: &Ending, out: &mut Output) {
+    /// The answers to everyone who waits. The caller chooses the lane.
+    fn answers(&mut self, transaction: TransactionId, ending: &Ending) -> Vec<Effect> {
         let Some(txn) = self.transactions.get_mut(&transaction) else {
-            return;
+            return Vec::new();
         };
         let mut waiters = core::mem::take(&mut txn.waiters);
         if let Phase::Open(piece) = &mut txn.phase {
             waiters.append(&mut piece.requests);
         }
-        for request in waiters {
+        let answer = |request| {
             let report = Report {
                 transaction,
                 ending: ending.clone(),
             };
-            out.after.push(reply(request, Reply::Finished(report)));
-        }
+            reply(request, Reply::Finished(report))
+        };
+        waiters.into_iter().map(answer).collect()
     }
 
     /// Aborts a transaction that is not decided. Needs no record to be true, only
@@ -260,7 +261,8 @@ impl Coordinator {
             at: now,
         }));
         self.undurable.push_back((lsn, transaction));
-        self.tell_waiters(transaction, &Ending::Aborted(cause.clone()), out);
+        let ending = Ending::Aborted(cause.clone());
+        out.after.extend(self.answers(transaction, &ending));
         if let Some(txn) = self.transactions.get_mut(&transaction) {
             txn.phase = Phase::Aborting(cause);
         }
@@ -471,17 +473,7 @@ impl Coordinator {
             None => (Ending::Committed(txn.results()), State::Committed),
         };
         txn.history.enter(state, now);
-        let mut waiters = core::mem::take(&mut txn.waiters);
-        if let Phase::Open(piece) = &mut txn.phase {
-            waiters.append(&mut piece.requests);
-        }
-        for request in waiters {
-            let report = Report {
-                transaction,
-                ending: ending.clone(),
-            };
-            out.now.push(reply(request, Reply::Finished(report)));
-        }
+        out.now.extend(self.answers(transaction, &ending));
         self.note_change(transaction, out);
         self.close_attempt(transaction);
         self.remember(now, transaction, ending, false);

@@ -16,7 +16,7 @@ use nemcon_net::{to_status, wire_status};
 use nemcon_proto::convert::WireError;
 use tonic::Status;
 
-use crate::decode::{self, Decode};
+use crate::decode::Decode;
 use crate::handle::{Handle, Said, misfit};
 use crate::serve::ServeResource;
 
@@ -42,7 +42,8 @@ impl<R: ServeResource, D: Decode<R>> Api<R, D> {
         &self,
         frame: Result<Frame<Payload>, WireError>,
     ) -> Result<Answer<Payload>, Status> {
-        let frame = decode::frame::<R>(&*self.decode, frame.map_err(|error| wire_status(&error))?);
+        let frame = frame.map_err(|error| wire_status(&error))?;
+        let frame = frame.map_actions(|payload| self.decode.action(payload));
         let received = |request| Event::FrameReceived { request, frame };
         match self
             .handle
@@ -51,7 +52,7 @@ impl<R: ServeResource, D: Decode<R>> Api<R, D> {
             .await
             .map_err(|no| refused(no.into()))?
         {
-            Said::Answer(answer) => Ok(decode::answer::<R>(&*self.decode, answer)),
+            Said::Answer(answer) => Ok(answer.map_results(|result| self.decode.result(result))),
             Said::Reply(reply) => Err(refused(misfit(&reply))),
         }
     }

@@ -3,6 +3,8 @@
 //! Payloads are generic: the coordinator carries them as opaque [`Payload`]s,
 //! the participant as its resource's actions and results.
 
+mod border;
+
 use alloc::string::String;
 use alloc::vec::Vec;
 
