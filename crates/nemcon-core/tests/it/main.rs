@@ -7,6 +7,7 @@ mod golden;
 mod lessons;
 mod locks;
 mod node;
+mod promises;
 mod registers;
 mod schedules;
 mod world;

@@ -304,6 +304,8 @@ fn play(coordinators: usize, participants: usize, remember_max: usize, schedule:
     heal(&mut world);
     everyone_learns(&mut world);
     world.check().expect("all invariants hold in the end");
+    let damaged = world.alarms.iter().find(|alarm| alarm.contains("Damage"));
+    assert_eq!(damaged, None, "nobody has lost what it had promised");
     for (transaction, results) in &world.results {
         let order = world
             .orders

@@ -189,7 +189,8 @@ impl World {
             Place::Participant(at) => {
                 let id = ParticipantId::new(Uuid::from_u128(at as u128));
                 let mut settings = participant::Settings::new(name(at), id, self.requests);
-                settings.forget_batch = 1;
+                // So that the floor in the log lags behind the one that was seen.
+                settings.forget_batch = self.remember_max.min(3);
                 settings.remember_max = self.remember_max;
                 let machine = Participant::new(settings, Registers::default());
                 let effects = self.participants[at].start(self.now, machine);
