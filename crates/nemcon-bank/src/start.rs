@@ -26,9 +26,8 @@ pub fn start(settings: Settings) -> Result<NodeHandle, NodeError> {
         .map(|url| url.parse())
         .collect::<Result<_, AddressError>>()
         .map_err(|error| NodeError::Refused(error.to_string()))?;
-    serve(settings, Ledger::new(), Wire, move |handle, routes| {
+    serve(settings, Ledger::new(), Wire, move |handle, services| {
         let desk = Desk::new(handle.clone(), Coordinators::new(coordinators));
-        routes
-            .add_service(BankServiceServer::new(desk).max_decoding_message_size(MESSAGE_BYTES_MAX));
+        services.add(BankServiceServer::new(desk).max_decoding_message_size(MESSAGE_BYTES_MAX));
     })
 }

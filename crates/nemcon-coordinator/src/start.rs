@@ -8,10 +8,10 @@ use nemcon_core::coordinator::event::Event;
 use nemcon_net::MESSAGE_BYTES_MAX;
 use nemcon_node::front::Front;
 use nemcon_node::node::{Assembly, NodeError, NodeHandle, Shell, Site};
+use nemcon_node::server::Services;
 use nemcon_proto::v1::admin_service_server::AdminServiceServer;
 use nemcon_proto::v1::outcome_service_server::OutcomeServiceServer;
 use nemcon_proto::v1::transaction_service_server::TransactionServiceServer;
-use tonic::service::Routes;
 
 use crate::api::Api;
 use crate::perform::{Hands, Patience};
@@ -60,18 +60,18 @@ impl Shell for CoordinatorShell {
             identity,
             watches,
         };
-        let mut routes = Routes::builder();
-        routes
-            .add_service(
+        let mut services = Services::default();
+        services
+            .add(
                 TransactionServiceServer::new(api.clone())
                     .max_decoding_message_size(MESSAGE_BYTES_MAX),
             )
-            .add_service(OutcomeServiceServer::new(api.clone()))
-            .add_service(AdminServiceServer::new(api));
+            .add(OutcomeServiceServer::new(api.clone()))
+            .add(AdminServiceServer::new(api));
         Assembly {
             machine: Coordinator::new(machine),
             performer: hands,
-            routes,
+            services,
         }
     }
 

@@ -3,7 +3,7 @@
 //! ```text
 //!   take the port ─▶ serve "not yet" ─▶ open the log, replay ─▶ start the machine
 //!                                                                    │ durable
-//!   closed, clean ◀─ flush ◀─ drain (10 s at most) ◀─ stop ◀─ serve ◀┘
+//!   closed, clean ◀─ flush ◀─ drain (9 s at most) ◀─ stop ◀─ serve ◀┘
 //! ```
 //!
 //! Every node has a thread of its own with a runtime of one thread, and nothing
@@ -28,13 +28,12 @@ use nemcon_core::machine::{Machine, Stored};
 use nemcon_wal::{LogError, OpenError, Opened, Recovery, SledLog};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
-use tonic::service::RoutesBuilder;
 
 use crate::driver::{Driver, LogFailed, Perform, Replayed};
 use crate::front::Gate;
 use crate::inbox::Inbox;
 use crate::log_news::LogNews;
-use crate::server::{self, Health, ListenError, Port, ServeError};
+use crate::server::{self, Health, ListenError, Port, ServeError, Services};
 use crate::settings::Settings;
 
 /// How long the last answers may take to leave, once the machine has ended. They
@@ -89,7 +88,7 @@ pub struct Assembly<M, P> {
     /// Carries out its effects.
     pub performer: P,
     /// The node's own services.
-    pub routes: RoutesBuilder,
+    pub services: Services,
 }
 
 /// A kind of node.
@@ -304,7 +303,7 @@ impl Life {
         let Assembly {
             machine,
             performer,
-            mut routes,
+            services,
         } = shell.assemble(Site {
             address,
             url: url.clone(),
@@ -312,7 +311,7 @@ impl Life {
             gate: gate.clone(),
             ending: ending.clone(),
         });
-        let health = server::add_common_services(&mut routes).await?;
+        let (routes, health) = services.with_common().await?;
         let (close, closed) = oneshot::channel();
         let closed = async { closed.await.unwrap_or_default() };
         let server = tokio::spawn(server::serve(port.listener, routes, closed));

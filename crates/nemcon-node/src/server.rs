@@ -1,10 +1,15 @@
 //! The gRPC server of a node: its port, and what every node answers besides its
 //! own services (health, reflection).
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 
+use tonic::body::Body;
+use tonic::codegen::Service;
+use tonic::codegen::http::{Request, Response};
+use tonic::server::NamedService;
 use tonic::service::RoutesBuilder;
 use tonic::transport::server::TcpIncoming;
 use tonic_health::ServingStatus;
@@ -108,23 +113,52 @@ impl Health {
     }
 }
 
-/// Adds health and reflection to a node's services.
-pub(crate) async fn add_common_services(
-    routes: &mut RoutesBuilder,
-) -> Result<Health, tonic_reflection::server::Error> {
-    let (reporter, service) = tonic_health::server::health_reporter();
-    let health = Health(reporter);
-    health.set(false).await;
-    routes.add_service(service);
-    // Python's client still asks for v1alpha.
-    let reflection = || {
-        tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(nemcon_proto::DESCRIPTORS)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-    };
-    routes.add_service(reflection().build_v1()?);
-    routes.add_service(reflection().build_v1alpha()?);
-    Ok(health)
+/// The services of a node, and their names for those who ask by reflection.
+#[derive(Debug, Default)]
+pub struct Services {
+    routes: RoutesBuilder,
+    names: Vec<&'static str>,
+}
+
+impl Services {
+    /// Adds a service.
+    pub fn add<S>(&mut self, service: S) -> &mut Self
+    where
+        S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>
+            + NamedService
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+        S::Future: Send + 'static,
+    {
+        self.names.push(S::NAME);
+        self.routes.add_service(service);
+        self
+    }
+
+    /// Adds what every node has: health and reflection. Reflection lists what is
+    /// served here; it knows the types of everything, so that a coordinator can
+    /// explain a bank's actions.
+    pub(crate) async fn with_common(
+        mut self,
+    ) -> Result<(RoutesBuilder, Health), tonic_reflection::server::Error> {
+        let (reporter, service) = tonic_health::server::health_reporter();
+        let health = Health(reporter);
+        health.set(false).await;
+        self.add(service);
+        // Python's client still asks for v1alpha.
+        let reflection = || {
+            let all = tonic_reflection::server::Builder::configure()
+                .register_encoded_file_descriptor_set(nemcon_proto::DESCRIPTORS)
+                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
+            let names = self.names.iter().copied();
+            names.fold(all, tonic_reflection::server::Builder::with_service_name)
+        };
+        let (v1, v1alpha) = (reflection().build_v1()?, reflection().build_v1alpha()?);
+        self.routes.add_service(v1).add_service(v1alpha);
+        Ok((self.routes, health))
+    }
 }
 
 /// Serves until `stop` is ready, and then until every call has its answer.

@@ -11,10 +11,10 @@ use nemcon_node::chance;
 use nemcon_node::front::Front;
 use nemcon_node::node::{Assembly, NodeError, NodeHandle, Shell, Site};
 use nemcon_node::peers::NODE_MESSAGE_BYTES_MAX;
+use nemcon_node::server::Services;
 use nemcon_proto::v1::outcome_service_server::OutcomeServiceServer;
 use nemcon_proto::v1::participant_admin_service_server::ParticipantAdminServiceServer;
 use nemcon_proto::v1::participant_service_server::ParticipantServiceServer;
-use tonic::service::{Routes, RoutesBuilder};
 
 use crate::api::Api;
 use crate::decode::Decode;
@@ -54,7 +54,7 @@ pub fn serve<R, D, X>(
 where
     R: ServeResource,
     D: Decode<R>,
-    X: FnOnce(&Handle<R>, &mut RoutesBuilder) + Send + 'static,
+    X: FnOnce(&Handle<R>, &mut Services) + Send + 'static,
 {
     let coordinators = addresses(&settings.coordinators)?;
     let (name, node) = (settings.name.to_string(), settings.node.clone());
@@ -81,7 +81,7 @@ impl<R, D, X> Shell for ParticipantShell<R, D, X>
 where
     R: ServeResource,
     D: Decode<R>,
-    X: FnOnce(&Handle<R>, &mut RoutesBuilder) + Send + 'static,
+    X: FnOnce(&Handle<R>, &mut Services) + Send + 'static,
 {
     type Machine = Participant<R>;
     type Performer = Hands<R>;
@@ -104,15 +104,15 @@ where
             handle: handle.clone(),
             decode: Arc::new(decode),
         };
-        let mut routes = Routes::builder();
-        routes
-            .add_service(
+        let mut services = Services::default();
+        services
+            .add(
                 ParticipantServiceServer::new(api.clone())
                     .max_decoding_message_size(NODE_MESSAGE_BYTES_MAX),
             )
-            .add_service(OutcomeServiceServer::new(api.clone()))
-            .add_service(ParticipantAdminServiceServer::new(api));
-        extra(&handle, &mut routes);
+            .add(OutcomeServiceServer::new(api.clone()))
+            .add(ParticipantAdminServiceServer::new(api));
+        extra(&handle, &mut services);
         let registrar = Registrar {
             name: settings.name.clone(),
             address: site.url,
@@ -124,7 +124,7 @@ where
         Assembly {
             machine: Participant::new(machine, resource),
             performer: Hands::new(handle, site.inbox, site.ending, registrar, calls_max),
-            routes,
+            services,
         }
     }
 

@@ -301,8 +301,9 @@ impl<R: Resource> Machine for Participant<R> {
             } => {
                 self.resolve_by_hand(now, request, attempt, outcome, reason, out);
             }
+            // What is listed may be appended and not yet durable.
             Event::InDoubtAsked { request } => {
-                out.now
+                out.after
                     .push(reply::<R>(request, Reply::InDoubt(self.in_doubt())));
             }
             Event::DamageAsked { request } => {

@@ -1,5 +1,5 @@
 //! The resource of these tests: numbered registers that can be read and added
-//! to.
+//! to, and a tally of all that was ever added, which takes no lock.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,15 @@ use nemcon_core::time::Millis;
 
 /// Registers by number; absent ones are zero.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Registers(pub(crate) BTreeMap<u8, i64>);
+pub(crate) struct Registers {
+    pub(crate) values: BTreeMap<u8, i64>,
+    /// Changed by what is added, not set: applied twice or not at all, it would
+    /// differ from the sum of the registers.
+    pub(crate) tally: i64,
+}
+
+/// The tally's key.
+const TALLY: u8 = u8::MAX;
 
 /// What can be done to one register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,13 +34,14 @@ pub(crate) enum Action {
 /// Nothing goes below it.
 pub(crate) const LOWEST: i64 = -100;
 
-/// Values as they will be.
-pub(crate) type Redo = BTreeMap<u8, i64>;
+/// Values as they will be, and what is added to the tally.
+pub(crate) type Redo = (BTreeMap<u8, i64>, i64);
 
 impl Registers {
     fn value(&self, register: u8, redo: &Redo) -> i64 {
-        redo.get(&register)
-            .or_else(|| self.0.get(&register))
+        redo.0
+            .get(&register)
+            .or_else(|| self.values.get(&register))
             .copied()
             .unwrap_or(0)
     }
@@ -71,31 +80,42 @@ impl Resource for Registers {
                         format!("{value}"),
                     ));
                 }
-                redo.insert(register, value);
+                redo.0.insert(register, value);
+                redo.1 += amount;
                 Ok(value)
             }
         }
     }
 
     fn apply(&mut self, redo: &Redo, touch: &mut dyn FnMut(&[u8]) -> bool) {
-        for (register, value) in redo {
+        for (register, value) in &redo.0 {
             if touch(&[*register]) {
-                self.0.insert(*register, *value);
+                self.values.insert(*register, *value);
             }
+        }
+        if redo.1 != 0 && touch(&[TALLY]) {
+            self.tally += redo.1;
         }
     }
 
     fn stored(&self, key: &[u8]) -> Option<Vec<u8>> {
-        self.0
-            .get(key.first()?)
-            .map(|value| value.to_be_bytes().to_vec())
+        let value = match *key.first()? {
+            TALLY => self.tally,
+            register => *self.values.get(&register)?,
+        };
+        Some(value.to_be_bytes().to_vec())
     }
 
     fn load(&mut self, key: &[u8], value: &[u8]) -> Result<(), CorruptLog> {
         let bytes = value
             .try_into()
             .map_err(|_| CorruptLog::value(key, "want 8 bytes"))?;
-        self.0.insert(key[0], i64::from_be_bytes(bytes));
+        match key[0] {
+            TALLY => self.tally = i64::from_be_bytes(bytes),
+            register => {
+                self.values.insert(register, i64::from_be_bytes(bytes));
+            }
+        }
         Ok(())
     }
 

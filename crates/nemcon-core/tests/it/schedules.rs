@@ -265,6 +265,9 @@ fn heal(world: &mut World) {
             unfinished.is_empty(),
             "I10: still unfinished after healing: {unfinished:?}"
         );
+        let registers = machine.resource();
+        let sum: i64 = registers.values.values().sum();
+        assert_eq!(sum, registers.tally, "every change was applied once");
         assert_eq!(
             machine.locks().holders().count(),
             0,

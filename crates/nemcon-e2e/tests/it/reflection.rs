@@ -93,6 +93,10 @@ async fn every_node_is_healthy_and_lists_what_it_serves() {
             for service in own.iter().copied().chain(["grpc.health.v1.Health"]) {
                 assert!(services.contains(service), "{name} {version}: {services:?}");
             }
+            for service in &services {
+                let served = own.contains(&service.as_str()) || service.starts_with("grpc.");
+                assert!(served, "{name} {version} lists {service}");
+            }
         }
     }
 }

@@ -11,7 +11,6 @@ use nemcon_node::front::{Front, NoAnswer};
 use nemcon_node::node::{self, Assembly, Chain, Ending, NodeError, NodeHandle, Shell, Site};
 use nemcon_node::settings::Settings;
 use tokio::sync::oneshot;
-use tonic::service::Routes;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
@@ -60,7 +59,7 @@ impl Shell for ToyShell {
         Assembly {
             machine: Toy::default(),
             performer,
-            routes: Routes::builder(),
+            services: nemcon_node::server::Services::default(),
         }
     }
 

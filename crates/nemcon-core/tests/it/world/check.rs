@@ -126,7 +126,7 @@ impl World {
             .iter()
             .filter_map(|node| node.machine.as_ref());
         machines
-            .map(|machine| machine.resource().0.values().sum::<i64>())
+            .map(|machine| machine.resource().values.values().sum::<i64>())
             .sum()
     }
 
@@ -135,7 +135,12 @@ impl World {
             .machine
             .as_ref()
             .expect("it is up");
-        machine.resource().0.get(&register).copied().unwrap_or(0)
+        machine
+            .resource()
+            .values
+            .get(&register)
+            .copied()
+            .unwrap_or(0)
     }
 
     pub(crate) fn outcome(&self, transaction: TransactionId) -> Option<Outcome> {
