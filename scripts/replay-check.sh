@@ -13,7 +13,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 orders=${1:-../shared/data/berka/orders.tsv}
-nemcon=${NEMCON:-target/release/nemcon}
+nemcon=${NEMCON:-${CARGO_TARGET_DIR:-target}/release/nemcon}
 banks=home,AB,CD,EF,GH,IJ,KL,MN,OP,QR,ST,UV,WX,YZ
 passed=0
 failed=0
