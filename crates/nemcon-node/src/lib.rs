@@ -19,6 +19,7 @@
 //! - [`driver`]: the loop that owns machine and log, and its [`driver::Perform`];
 //! - [`checkpoint`]: what the driver does besides, in small pieces;
 //! - [`peers`]: calls to other nodes;
+//! - [`health`]: asks another process's node whether it serves;
 //! - [`process`], [`telemetry`], [`stop`]: for `main` only.
 //!
 //! Contract:
@@ -37,6 +38,7 @@ pub mod checkpoint;
 pub mod clock;
 pub mod driver;
 pub mod front;
+pub mod health;
 pub mod inbox;
 pub mod log_news;
 pub mod node;

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use crate::node::{Chain, NodeError, NodeHandle};
 use crate::settings::{self, Field, Raw, SettingsError};
-use crate::{stop, telemetry};
+use crate::{health, stop, telemetry};
 
 /// Exit code for settings that make no sense, as for a misspelt flag.
 const BAD_USAGE: u8 = 2;
@@ -25,10 +25,11 @@ pub struct Program {
     pub examples: &'static str,
 }
 
-/// Runs one node until the process is told to stop. `fields` are those of the
-/// node; those for telemetry are added here.
+/// Runs one node until the process is told to stop, or asks one that runs for its
+/// health. `fields` are those of the node; those for telemetry are added here.
 ///
-/// Exits with 0 after a clean stop, 2 for bad settings, 1 for anything else.
+/// Exits with 0 after a clean stop and for a healthy node, 2 for bad settings, 1
+/// for anything else.
 pub fn run<S>(
     program: Program,
     mut fields: Vec<Field>,
@@ -41,14 +42,21 @@ pub fn run<S>(
     let environment = |name: &str| std::env::var(name).ok();
     let settings = Raw::gather(fields, &matches, &environment).and_then(|raw| {
         let telemetry = telemetry::Settings::parse(&raw)?;
-        Ok((parse(&raw)?, telemetry, raw))
+        let node = settings::Settings::parse(&raw)?;
+        Ok((parse(&raw)?, node, telemetry, raw))
     });
-    let (settings, telemetry, raw) = match settings {
+    let (settings, node, telemetry, raw) = match settings {
         Ok(settings) => settings,
         Err(error) => return complain(program, &error, ExitCode::from(BAD_USAGE)),
     };
     if settings::is_only_checked(&matches) {
         return say(&raw.effective());
+    }
+    if settings::is_health_asked(&matches) {
+        return match health::check(node.listen) {
+            Ok(()) => say("serving\n"),
+            Err(error) => complain(program, &error, ExitCode::FAILURE),
+        };
     }
     telemetry.install();
     match start(settings).and_then(serve) {

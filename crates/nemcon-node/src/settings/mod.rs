@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use nemcon_net::Address;
-pub use raw::{Field, Kind, Raw, SettingsError, Source, command, is_only_checked};
+pub use raw::{Field, Kind, Raw, SettingsError, Source, command, is_health_asked, is_only_checked};
 
 use crate::checkpoint::Due;
 

@@ -11,6 +11,7 @@ use crate::process::Program;
 
 const CONFIG: &str = "config";
 const CHECK_CONFIG: &str = "check-config";
+const HEALTHCHECK: &str = "healthcheck";
 
 /// How a setting is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -214,8 +215,8 @@ pub enum SettingsError {
     },
 }
 
-/// The command line of a program with these settings, `--config` and
-/// `--check-config` included.
+/// The command line of a program with these settings, `--config`,
+/// `--check-config` and `healthcheck` included.
 #[must_use]
 pub fn command(program: Program, fields: &[Field]) -> clap::Command {
     clap::Command::new(program.name)
@@ -234,6 +235,17 @@ pub fn command(program: Program, fields: &[Field]) -> clap::Command {
                 .help("Print the effective settings as TOML, each with its origin, and exit"),
         )
         .args(fields.iter().map(Field::arg))
+        .subcommand(
+            clap::Command::new(HEALTHCHECK)
+                .about("Ask the node with these settings whether it serves; exit 0 if so, 1 if not")
+                .after_help(
+                    "The node is asked at the address it listens on, from the same machine. \
+                     Settings stand before the word:\n  \
+                     NAME --listen 127.0.0.1:7110 healthcheck"
+                        .replace("NAME", program.name),
+                ),
+        )
+        .disable_help_subcommand(true)
         .after_help(format!(
             "Flags win over the environment, the environment over the file, the file over the \
              defaults.\n\n{}",
@@ -245,6 +257,12 @@ pub fn command(program: Program, fields: &[Field]) -> clap::Command {
 #[must_use]
 pub fn is_only_checked(matches: &ArgMatches) -> bool {
     matches.get_flag(CHECK_CONFIG)
+}
+
+/// Whether a node that runs is to be asked for its health, and none started.
+#[must_use]
+pub fn is_health_asked(matches: &ArgMatches) -> bool {
+    matches.subcommand_name() == Some(HEALTHCHECK)
 }
 
 #[derive(Clone, Debug)]

@@ -8,12 +8,10 @@ use nemcon_core::id::RequestId;
 use nemcon_node::checkpoint::Due;
 use nemcon_node::driver::Perform;
 use nemcon_node::front::{Front, NoAnswer};
+use nemcon_node::health;
 use nemcon_node::node::{self, Assembly, Chain, Ending, NodeError, NodeHandle, Shell, Site};
 use nemcon_node::settings::Settings;
 use tokio::sync::oneshot;
-use tonic_health::pb::HealthCheckRequest;
-use tonic_health::pb::health_check_response::ServingStatus;
-use tonic_health::pb::health_client::HealthClient;
 use tonic_reflection::pb::v1::ServerReflectionRequest;
 use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
 use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
@@ -139,22 +137,16 @@ fn health_says_whether_it_serves_and_the_ready_file_where() {
     let url = std::fs::read_to_string(&ready).unwrap();
     assert_eq!(url.trim(), node.url());
     assert_eq!(node.url(), format!("http://{}", node.address()));
-    let status = wait(async {
-        let channel = nemcon_net::channel(&node.url().parse().unwrap());
-        let check = HealthCheckRequest {
-            service: String::new(),
-        };
-        HealthClient::new(channel)
-            .check(check)
-            .await
-            .unwrap()
-            .into_inner()
-            .status
-    });
-    assert_eq!(status, i32::from(ServingStatus::Serving));
+    let address = node.address();
+    health::check(address).unwrap();
     node.stop();
     node.join().unwrap();
     assert!(!ready.exists(), "nobody is sent to where nobody is");
+    let error = health::check(address).unwrap_err().to_string();
+    assert!(
+        error.starts_with(&format!("no node answers at http://{address}")),
+        "{error}"
+    );
 }
 
 #[test]
