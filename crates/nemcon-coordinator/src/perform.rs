@@ -1,7 +1,6 @@
 //! Carries out what the coordinator machine asks for.
 
 use std::collections::BTreeMap;
-use std::future::Future;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -10,17 +9,14 @@ use nemcon_core::coordinator::event::{Alarm, Effect, Event, Reply};
 use nemcon_core::id::{AttemptId, CoordinatorId, ParticipantName};
 use nemcon_core::message::{Answer, Call, Failure, Frame, Payload};
 use nemcon_core::reason::Reason;
-use nemcon_net::{Address, Refused, Unanswered};
+use nemcon_net::{Address, Answered, Refused, Unanswered};
 use nemcon_node::driver::Perform;
 use nemcon_node::inbox::Inbox;
 use nemcon_node::node::Ending;
-use nemcon_node::peers::{Link, LinkFull, NODE_MESSAGE_BYTES_MAX};
+use nemcon_node::peers::{Link, LinkFull};
 use nemcon_node::replies::Replies;
-use nemcon_proto::convert::{self, Request, WireError};
-use nemcon_proto::v1::outcome_service_client::OutcomeServiceClient;
-use nemcon_proto::v1::participant_service_client::ParticipantServiceClient;
-use tonic::transport::Channel;
-use tonic::{Response, Status};
+use nemcon_proto::convert::Request;
+use tonic::Status;
 
 use crate::watch::Teller;
 
@@ -142,98 +138,29 @@ impl Hands {
 }
 
 impl Outgoing<'_> {
-    /// Makes the call that the request belongs to.
+    /// Starts the call, and sees to it that exactly one event comes of it.
     fn send(self, request: Request) -> Result<(), LinkFull> {
-        match request {
-            Request::GetStatus(request) => self.start(
-                |channel| async move { participant(channel).get_status(request).await },
-                TryInto::try_into,
-            ),
-            Request::Prepare(request) => self.start(
-                |channel| async move { participant(channel).prepare(request).await },
-                TryInto::try_into,
-            ),
-            Request::Commit(request) => self.start(
-                |channel| async move { participant(channel).commit(request).await },
-                TryInto::try_into,
-            ),
-            Request::Abort(request) => self.start(
-                |channel| async move { participant(channel).abort(request).await },
-                TryInto::try_into,
-            ),
-            Request::Release(request) => self.start(
-                |channel| async move { participant(channel).release(request).await },
-                TryInto::try_into,
-            ),
-            Request::CommitOnePhase(request) => self.start(
-                |channel| async move { participant(channel).commit_one_phase(request).await },
-                TryInto::try_into,
-            ),
-            Request::GetOutcome(request) => {
-                let call = self.call;
-                self.start(
-                    |channel| async move { outcome(channel).get_outcome(request).await },
-                    move |response| traced(call, response),
-                )
-            }
-        }
-    }
-
-    /// Starts a call, and sees to it that exactly one event comes of it.
-    fn start<T, F>(
-        self,
-        call: impl FnOnce(Channel) -> F,
-        read: impl FnOnce(T) -> Result<Answer<Payload>, WireError> + Send + 'static,
-    ) -> Result<(), LinkFull>
-    where
-        T: Send + 'static,
-        F: Future<Output = Result<Response<T>, Status>> + Send + 'static,
-    {
         let Self {
             link,
             inbox,
             to,
-            call: about,
+            call,
             limit,
         } = self;
-        link.call(limit, inbox, call, move |response| match response {
-            Ok(response) => answered(to, about, read(response)),
-            Err(status) => unanswered(to, about, &status),
-        })
-    }
-}
-
-/// A client for the calls of `ParticipantService`.
-fn participant(channel: Channel) -> ParticipantServiceClient<Channel> {
-    ParticipantServiceClient::new(channel).max_decoding_message_size(NODE_MESSAGE_BYTES_MAX)
-}
-
-/// A client for the calls of `OutcomeService`.
-fn outcome(channel: Channel) -> OutcomeServiceClient<Channel> {
-    OutcomeServiceClient::new(channel).max_decoding_message_size(NODE_MESSAGE_BYTES_MAX)
-}
-
-/// Reads the answer to an inquiry, which does not repeat what was asked.
-fn traced(
-    call: Call,
-    response: nemcon_proto::v1::GetOutcomeResponse,
-) -> Result<Answer<Payload>, WireError> {
-    match call {
-        Call::Inquire(transaction) => convert::traced(transaction, response),
-        other => Err(WireError::new(
-            "call",
-            format_args!("{other:?}"),
-            "an inquiry",
-        )),
+        link.call(
+            limit,
+            inbox,
+            |channel| nemcon_net::deliver(channel, call, request),
+            move |response| match response {
+                Ok(answer) => answered(to, call, answer),
+                Err(status) => unanswered(to, call, &status),
+            },
+        )
     }
 }
 
 /// The event for a response.
-fn answered(
-    from: ParticipantName,
-    call: Call,
-    answer: Result<Answer<Payload>, WireError>,
-) -> Event {
+fn answered(from: ParticipantName, call: Call, answer: Answered) -> Event {
     match answer {
         Ok(answer) => Event::Answered { from, answer },
         // It has done something, and what it says about it makes no sense.

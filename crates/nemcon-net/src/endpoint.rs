@@ -25,6 +25,10 @@ pub const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 /// unless told otherwise, so that no client needs a setting.
 pub const MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 
+/// Bytes of a message between nodes. What a client may send, or be sent, must be
+/// able to travel on with what nodes add to it.
+pub const NODE_MESSAGE_BYTES_MAX: usize = 2 * MESSAGE_BYTES_MAX;
+
 /// Calls in flight on one connection. The usual limit of 200 would make a
 /// coordinator with a thousand transactions in flight wait for itself.
 pub const STREAMS_MAX: u32 = 10_000;

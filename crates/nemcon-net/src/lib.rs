@@ -26,12 +26,14 @@
 mod address;
 mod endpoint;
 mod failure;
+mod frame;
 mod status;
 
 pub use address::{Address, AddressError};
 pub use endpoint::{
     CALL_TIMEOUT, CONNECT_TIMEOUT, KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT, MESSAGE_BYTES_MAX,
-    STREAMS_MAX, call, channel, server,
+    NODE_MESSAGE_BYTES_MAX, STREAMS_MAX, call, channel, server,
 };
 pub use failure::Unanswered;
+pub use frame::{Answered, deliver};
 pub use status::{DOMAIN, Refused, response_status, retry_after, to_status, wire_status};

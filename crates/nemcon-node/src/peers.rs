@@ -21,10 +21,6 @@ use tonic::{Response, Status};
 
 use crate::inbox::Inbox;
 
-/// Bytes of a message between nodes. What a client may send, or be sent, must be
-/// able to travel on with what nodes add to it.
-pub const NODE_MESSAGE_BYTES_MAX: usize = 2 * nemcon_net::MESSAGE_BYTES_MAX;
-
 /// There are too many calls in flight on this link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LinkFull;

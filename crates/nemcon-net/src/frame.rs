@@ -1,0 +1,62 @@
+//! Takes a coordinator's message to a participant, and brings its answer back.
+
+use nemcon_core::message::{Answer, Call, Payload};
+use nemcon_proto::convert::{self, Request, WireError};
+use nemcon_proto::v1;
+use nemcon_proto::v1::outcome_service_client::OutcomeServiceClient;
+use nemcon_proto::v1::participant_service_client::ParticipantServiceClient;
+use tonic::transport::Channel;
+use tonic::{Response, Status};
+
+use crate::endpoint::NODE_MESSAGE_BYTES_MAX;
+
+/// What a participant answered; a [`WireError`] if it makes no sense, after which
+/// anything may have been done.
+pub type Answered = Result<Answer<Payload>, WireError>;
+
+/// Makes the call that a message travels by: `call` says which it is, `request` is
+/// what [`Request::try_from`] made of it.
+///
+/// # Errors
+/// The status of the call; [`crate::Unanswered`] judges it.
+pub async fn deliver(
+    channel: Channel,
+    call: Call,
+    request: Request,
+) -> Result<Response<Answered>, Status> {
+    let mut participant = ParticipantServiceClient::new(channel.clone())
+        .max_decoding_message_size(NODE_MESSAGE_BYTES_MAX);
+    Ok(match request {
+        Request::GetStatus(request) => participant
+            .get_status(request)
+            .await?
+            .map(TryInto::try_into),
+        Request::Prepare(request) => participant.prepare(request).await?.map(TryInto::try_into),
+        Request::Commit(request) => participant.commit(request).await?.map(TryInto::try_into),
+        Request::Abort(request) => participant.abort(request).await?.map(TryInto::try_into),
+        Request::Release(request) => participant.release(request).await?.map(TryInto::try_into),
+        Request::CommitOnePhase(request) => {
+            let response = participant.commit_one_phase(request).await?;
+            response.map(TryInto::try_into)
+        }
+        Request::GetOutcome(request) => {
+            let mut peer = OutcomeServiceClient::new(channel)
+                .max_decoding_message_size(NODE_MESSAGE_BYTES_MAX);
+            peer.get_outcome(request)
+                .await?
+                .map(|response| traced(call, response))
+        }
+    })
+}
+
+/// Reads the answer to an inquiry, which does not repeat what was asked.
+fn traced(call: Call, response: v1::GetOutcomeResponse) -> Answered {
+    match call {
+        Call::Inquire(transaction) => convert::traced(transaction, response),
+        other => Err(WireError::new(
+            "call",
+            format_args!("{other:?}"),
+            "an inquiry",
+        )),
+    }
+}
