@@ -49,6 +49,7 @@ trap 'exit 130' INT TERM
 # Starts a cluster with fresh data on free ports, and sets NEMCON_COORDINATOR.
 start() {
     local out=$dir/$1.out
+    touch "$out"
     "$nemcon" up --banks "$banks" --data-dir "$dir/$1" --port-base 0 >"$out" 2>"$dir/$1.err" &
     cluster=$!
     for ((waited = 0; waited < 300; waited++)); do

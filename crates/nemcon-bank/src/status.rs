@@ -8,18 +8,14 @@
 use nemcon_client::ClientError;
 use nemcon_core::reason::{Reason, Refusal};
 use nemcon_ledger::reason;
-use nemcon_net::{Refused, to_status};
+use nemcon_net::{Refused, to_status, to_status_as};
 use tonic::{Code, Status};
 
 /// The status of a refusal.
 pub(crate) fn refused(refused: &Refused) -> Status {
-    let status = to_status(refused);
     match code(&refused.refusal.reason) {
-        Some(code) => {
-            let details = status.details().to_vec();
-            Status::with_details(code, status.message(), details.into())
-        }
-        None => status,
+        Some(code) => to_status_as(refused, code),
+        None => to_status(refused),
     }
 }
 

@@ -36,4 +36,6 @@ pub use endpoint::{
 };
 pub use failure::Unanswered;
 pub use frame::{Answered, deliver};
-pub use status::{DOMAIN, Refused, response_status, retry_after, to_status, wire_status};
+pub use status::{
+    DOMAIN, Refused, response_status, retry_after, to_status, to_status_as, wire_status,
+};

@@ -209,8 +209,17 @@ fn details(refused: &Refused) -> ErrorDetails {
 /// The one function that makes a status of a refusal.
 #[must_use]
 pub fn to_status(refused: &Refused) -> Status {
-    let refusal = &refused.refusal;
-    Status::with_error_details(code(refusal), refusal.message.clone(), details(refused))
+    to_status_as(refused, code(&refused.refusal))
+}
+
+/// The same with another code, for a participant that knows what its customers
+/// expect of its own reasons.
+///
+/// The code also stands within the details, and clients that find two (Go's,
+/// Python's) throw the details away.
+#[must_use]
+pub fn to_status_as(refused: &Refused, code: Code) -> Status {
+    Status::with_error_details(code, refused.refusal.message.clone(), details(refused))
 }
 
 /// The status of a message that could not be read: `INVALID_ARGUMENT`, with the
@@ -247,8 +256,20 @@ pub fn retry_after(status: &Status) -> Option<Duration> {
 mod tests {
     use nemcon_core::time::Millis;
     use nemcon_proto::v1;
+    use prost::Message;
 
     use super::*;
+
+    #[test]
+    fn the_code_in_the_details_is_that_of_the_status() {
+        let refused = Refusal::new(Reason::business("NO_SUCH_THING"), "no").into();
+        for code in [Code::NotFound, Code::AlreadyExists, Code::InvalidArgument] {
+            let status = to_status_as(&refused, code);
+            let inner = tonic_types::pb::Status::decode(status.details()).unwrap();
+            assert_eq!((status.code(), inner.code), (code, code as i32));
+            assert_eq!(Refused::read(&status), Some(refused.clone()));
+        }
+    }
 
     #[test]
     fn every_reason_of_the_protocol_has_one_line() {

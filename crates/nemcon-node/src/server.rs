@@ -151,6 +151,8 @@ impl Services {
         let reflection = || {
             let all = tonic_reflection::server::Builder::configure()
                 .register_encoded_file_descriptor_set(nemcon_proto::DESCRIPTORS)
+                // The details of errors, which others print only if they know them.
+                .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
                 .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
             let names = self.names.iter().copied();
             names.fold(all, tonic_reflection::server::Builder::with_service_name)

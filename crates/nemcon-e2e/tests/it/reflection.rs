@@ -23,9 +23,13 @@ const BANK: &[&str] = &[
     "nemcon.v1.ParticipantService",
 ];
 
-/// A message that clients have to look up: an action of a bank, also at the
-/// coordinator, which takes it without looking inside.
-const ACTION: &str = "nemcon.bank.v1.Withdraw";
+/// Messages that clients have to look up: an action of a bank, also at the
+/// coordinator, which takes it without looking inside; and what errors carry.
+const MESSAGES: [&str; 3] = [
+    "nemcon.bank.v1.Withdraw",
+    "google.rpc.ErrorInfo",
+    "google.rpc.RetryInfo",
+];
 
 /// The two versions differ in nothing but their names.
 macro_rules! explore {
@@ -54,7 +58,7 @@ macro_rules! explore {
                 .collect::<BTreeSet<_>>(),
             other => panic!("{other:?}"),
         };
-        for symbol in services.iter().map(String::as_str).chain([ACTION]) {
+        for symbol in services.iter().map(String::as_str).chain(MESSAGES) {
             match ask(MessageRequest::FileContainingSymbol(symbol.to_owned())).await {
                 MessageResponse::FileDescriptorResponse(files) => {
                     assert!(!files.file_descriptor_proto.is_empty(), "{symbol}");
