@@ -56,7 +56,7 @@ enum Command {
     /// Transactions: run, list, show, watch, abort
     #[command(subcommand, arg_required_else_help = true)]
     Txn(txn::Command),
-    /// Who takes part: list, remove
+    /// Who takes part: list, check, remove
     #[command(subcommand, arg_required_else_help = true)]
     Participants(participants::Command),
     /// Promises without a known outcome: list, resolve

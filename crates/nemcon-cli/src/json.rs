@@ -2,8 +2,11 @@
 //!
 //! The descriptors of all messages are in the binary, so that a
 //! `google.protobuf.Any` is written out with its `@type` instead of as bytes.
-//! Types of participants other than the bank are not known here: as input they
-//! are refused by name, in results they are shown as bytes.
+//! Types of participants other than the bank are known only from a descriptor set
+//! that somebody names: otherwise they are refused by name as input, and shown as
+//! bytes in results.
+
+use std::path::{Path, PathBuf};
 
 use nemcon_core::message::Payload;
 use prost::{Message, Name};
@@ -31,6 +34,14 @@ pub(crate) enum JsonError {
         /// Why not.
         why: String,
     },
+    /// A file of descriptors cannot be used.
+    #[error("no descriptor set can be read from {}: {why}", path.display())]
+    Descriptors {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        why: String,
+    },
     /// The binary does not hold what it should: a bug.
     #[error("the descriptors in this binary lack {0}: a bug")]
     NoDescriptor(String),
@@ -45,6 +56,20 @@ impl Types {
         DescriptorPool::decode(nemcon_proto::DESCRIPTORS)
             .map(Self)
             .map_err(|error| JsonError::NoDescriptor(error.to_string()))
+    }
+
+    /// The same, and what a descriptor set in a file adds, as `protoc
+    /// --include_imports --descriptor_set_out` writes it.
+    pub(crate) fn with(path: &Path) -> Result<Self, JsonError> {
+        let Self(mut pool) = Self::new()?;
+        let unusable = |why: String| JsonError::Descriptors {
+            path: path.to_owned(),
+            why,
+        };
+        let bytes = std::fs::read(path).map_err(|error| unusable(error.to_string()))?;
+        pool.decode_file_descriptor_set(bytes.as_slice())
+            .map_err(|error| unusable(error.to_string()))?;
+        Ok(Self(pool))
     }
 
     /// A message by its full name.

@@ -5,6 +5,7 @@
 //!             ┌ up ────────────── coordinator and banks, in this process
 //!   nemcon ───┼ bank, txn ─────── nemcon-client ──▶ coordinator ──▶ banks
 //!             ├ participants ──── nemcon-client ──▶ coordinator
+//!             │   └ check ──────────────────────▶ one participant, as its coordinator
 //!             └ in-doubt, damage ─────────────────▶ each participant itself
 //! ```
 //!
@@ -16,6 +17,7 @@
 //!   became of it.
 
 mod bank;
+mod check;
 mod cli;
 mod damage;
 mod failure;

@@ -7,6 +7,7 @@ use nemcon_core::id::ParticipantName;
 use nemcon_proto::v1;
 use serde_json::Value;
 
+use crate::check::{self, Check};
 use crate::failure::{Exit, Failure};
 use crate::json::{self, Types};
 use crate::out::say;
@@ -22,6 +23,9 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Play a coordinator against a participant, and say which rule it breaks
+    #[command(after_help = check::HELP)]
+    Check(Box<Check>),
     /// Make the coordinator forget a participant whose data is given up
     #[command(after_help = "\
 Refused while the participant has unfinished business: it must come back and acknowledge first. \
@@ -38,23 +42,31 @@ Example:
 
 /// Runs a command about participants.
 pub(crate) async fn run(command: Command, coordinator: &Address) -> Result<Exit, Failure> {
-    let session = Session::open(coordinator).await?;
     match command {
-        Command::List { json: true } => {
-            let types = Types::new()?;
-            let all = session
-                .participants()
-                .iter()
-                .cloned()
-                .map(v1::Participant::from);
-            let written: Result<Vec<Value>, _> = all.map(|one| types.write(&one)).collect();
-            json::print(&serde_json::json!({ "participants": written? }));
-        }
-        Command::List { json: false } => say!("{}", table(session.participants())),
+        Command::Check(arguments) => Box::pin(check::run(*arguments, coordinator)).await,
+        Command::List { json } => list(&Session::open(coordinator).await?, json),
         Command::Remove { name } => {
+            let session = Session::open(coordinator).await?;
             session.client().remove_participant(&name).await?;
             say!("removed {name}");
+            Ok(Exit::Done)
         }
+    }
+}
+
+/// Prints who is registered.
+fn list(session: &Session, as_json: bool) -> Result<Exit, Failure> {
+    if as_json {
+        let types = Types::new()?;
+        let all = session
+            .participants()
+            .iter()
+            .cloned()
+            .map(v1::Participant::from);
+        let written: Result<Vec<Value>, _> = all.map(|one| types.write(&one)).collect();
+        json::print(&serde_json::json!({ "participants": written? }));
+    } else {
+        say!("{}", table(session.participants()));
     }
     Ok(Exit::Done)
 }

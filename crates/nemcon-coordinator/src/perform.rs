@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use nemcon_core::coordinator::Coordinator;
 use nemcon_core::coordinator::event::{Alarm, Effect, Event, Reply};
-use nemcon_core::id::{AttemptId, CoordinatorId, ParticipantName};
+use nemcon_core::id::{CoordinatorId, ParticipantName};
 use nemcon_core::message::{Answer, Call, Failure, Frame, Payload};
 use nemcon_core::reason::Reason;
 use nemcon_net::{Address, Answered, Refused, Unanswered};
@@ -182,7 +182,7 @@ fn unanswered(to: ParticipantName, call: Call, status: &Status) -> Event {
     match Unanswered::of(status) {
         Unanswered::Refused(refused) => {
             let answer = Answer::Refused {
-                attempt: attempt(call),
+                attempt: call.attempt(),
                 refusal: refused.refusal,
             };
             Event::Answered { from: to, answer }
@@ -203,20 +203,6 @@ fn unanswered(to: ParticipantName, call: Call, status: &Status) -> Event {
 
 fn is_busy(status: &Status) -> bool {
     Refused::read(status).is_some_and(|it| it.refusal.reason == Reason::TOO_MANY_REQUESTS)
-}
-
-/// The attempt a call is about.
-const fn attempt(call: Call) -> Option<AttemptId> {
-    match call {
-        Call::Execute(attempt, _)
-        | Call::Prepare(attempt)
-        | Call::Commit(attempt)
-        | Call::Abort(attempt)
-        | Call::Release(attempt)
-        | Call::CommitOnePhase(attempt) => Some(attempt),
-        // These two are about no attempt, and a refusal of them about none either.
-        Call::Hello | Call::Inquire(_) => None,
-    }
 }
 
 impl Perform<Coordinator> for Hands {

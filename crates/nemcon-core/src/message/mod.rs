@@ -353,6 +353,22 @@ pub enum Call {
     Inquire(TransactionId),
 }
 
+impl Call {
+    /// The attempt it is about, if it is about one.
+    #[must_use]
+    pub const fn attempt(self) -> Option<AttemptId> {
+        match self {
+            Self::Execute(attempt, _)
+            | Self::Prepare(attempt)
+            | Self::Commit(attempt)
+            | Self::Abort(attempt)
+            | Self::Release(attempt)
+            | Self::CommitOnePhase(attempt) => Some(attempt),
+            Self::Hello | Self::Inquire(_) => None,
+        }
+    }
+}
+
 impl<A> ToParticipant<A> {
     /// Which call this is.
     #[must_use]

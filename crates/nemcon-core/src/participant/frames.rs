@@ -34,7 +34,7 @@ impl<R: Resource> Participant<R> {
                 self.settings.name, self.id, header.participant
             );
             let refusal = Refusal::retryable(Reason::WRONG_PARTICIPANT, why);
-            let attempt = attempt_of(&message);
+            let attempt = message.call().attempt();
             out.now.push(Effect::Answer {
                 request,
                 answer: Answer::Refused { attempt, refusal },
@@ -56,7 +56,7 @@ impl<R: Resource> Participant<R> {
                     header.epoch
                 );
                 let refusal = Refusal::retryable(Reason::STALE_EPOCH, why);
-                let attempt = attempt_of(&message);
+                let attempt = message.call().attempt();
                 out.now.push(Effect::Answer {
                     request,
                     answer: Answer::Refused { attempt, refusal },
@@ -531,20 +531,8 @@ fn reused(transaction: TransactionId) -> Refusal {
     Refusal::new(Reason::TRANSACTION_ID_REUSED, why)
 }
 
-fn attempt_of<A>(message: &ToParticipant<A>) -> Option<AttemptId> {
-    match message {
-        ToParticipant::Commit(id) | ToParticipant::Abort(id) | ToParticipant::Release(id) => {
-            Some(*id)
-        }
-        ToParticipant::Hello(_) | ToParticipant::Inquire(_) => None,
-        ToParticipant::Execute(_)
-        | ToParticipant::Prepare(_)
-        | ToParticipant::CommitOnePhase(_) => message.task().map(|task| task.attempt),
-    }
-}
-
 /// The attempt a message speaks of, if its sender cannot have begun it.
 fn foreign_attempt<A>(header: &Header, message: &ToParticipant<A>) -> Option<AttemptId> {
-    attempt_of(message)
-        .filter(|id| id.coordinator != header.coordinator || id.position.epoch > header.epoch)
+    let attempt = message.call().attempt();
+    attempt.filter(|id| id.coordinator != header.coordinator || id.position.epoch > header.epoch)
 }

@@ -12,7 +12,7 @@ type Arrows = BTreeMap<String, BTreeSet<String>>;
 
 const PREFIX: &str = "nemcon-";
 
-fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 

@@ -6,6 +6,7 @@
 )]
 
 mod architecture;
+mod check;
 mod cluster;
 mod doubt;
 mod errors;
