@@ -10,7 +10,7 @@
 //! - [`subject`]: who is checked, and with which actions;
 //! - [`rule`]: what a rule is; [`rules`]: all of them, a chapter to a file;
 //! - [`stage`]: the coordinator that is played, and what stories are made of;
-//! - [`line`]: the calls; [`oracle`]: the answers to one in doubt.
+//! - [`mod@line`]: the calls; [`oracle`]: the answers to one in doubt.
 //!
 //! Only what a participant says, and what its own data say when they are read, is
 //! judged: nothing has to be known of how it is made.

@@ -17,6 +17,7 @@ use nemcon_core::message::{
 };
 use nemcon_core::reason::Reason;
 use nemcon_core::time::Span;
+use tokio::time::{Instant, sleep};
 
 use super::line::Line;
 use super::oracle::{Oracle, Word};
@@ -306,45 +307,58 @@ impl Stage {
         self.send(self.asks_to_decide(work, hash)).await
     }
 
-    /// Reads what `write` changes, in a transaction of its own.
+    /// Reads what `write` changes, in a transaction of its own. Who is told that it
+    /// is locked and that it can be tried again, tries again.
     pub(super) async fn state(&mut self) -> Told<Payload> {
-        let work = self.read();
-        let results = match self.prepare(&work).await? {
-            Answer::Voted {
-                vote: Vote::ReadOnly(results),
-                ..
-            } => results,
-            other => {
-                return Err(broken!(
-                    "a transaction that only reads was answered with {}; want VOTE_READ_ONLY \
-                     with the result of --read",
-                    shown(&other)
-                ));
-            }
-        };
-        self.release(work.attempt).await?;
-        self.close(work.attempt);
-        let [result] = results.as_slice() else {
-            let results = results.len();
-            return Err(broken!("one operation, but {results} results"));
-        };
-        Ok(result.clone())
+        let until = Instant::now() + SOON;
+        loop {
+            let work = self.read();
+            let answer = self.prepare(&work).await?;
+            let results = match answer {
+                Answer::Voted {
+                    vote: Vote::ReadOnly(results),
+                    ..
+                } => results,
+                Answer::Voted {
+                    vote: Vote::No(refusal),
+                    ..
+                } if refusal.retryable && Instant::now() < until => {
+                    self.close(work.attempt);
+                    sleep(LOOK_EVERY).await;
+                    continue;
+                }
+                other => {
+                    return Err(broken!(
+                        "a transaction that only reads was answered with {}; want VOTE_READ_ONLY \
+                         with the result of --read",
+                        shown(&other)
+                    ));
+                }
+            };
+            self.release(work.attempt).await?;
+            self.close(work.attempt);
+            let [result] = results.as_slice() else {
+                let results = results.len();
+                return Err(broken!("one operation, but {results} results"));
+            };
+            return Ok(result.clone());
+        }
     }
 
     /// Reads until something has been applied since.
     pub(super) async fn changed_from(&mut self, before: &Payload, when: &str) -> Told {
-        let until = tokio::time::Instant::now() + SOON;
+        let until = Instant::now() + SOON;
         loop {
             if self.state().await? != *before {
                 return Ok(());
             }
-            if tokio::time::Instant::now() >= until {
+            if Instant::now() >= until {
                 let soon = SOON.as_secs();
                 return Err(broken!(
                     "{when}, --read gave the same as before, also after {soon} s"
                 ));
             }
-            tokio::time::sleep(LOOK_EVERY).await;
+            sleep(LOOK_EVERY).await;
         }
     }
 
@@ -391,7 +405,8 @@ impl Stage {
         }
     }
 
-    /// Aborts whatever a story has left open and undecided.
+    /// Ends whatever a story has left open: says again what was decided, and aborts
+    /// the rest.
     ///
     /// # Errors
     /// Only if the participant does not answer: what it answers here is not what
@@ -402,10 +417,12 @@ impl Stage {
                 coordinator: self.coordinator,
                 position,
             };
-            if self.oracle.has_committed(attempt) {
-                continue;
-            }
-            match self.abort(attempt).await {
+            let ended = if self.oracle.has_committed(attempt) {
+                self.commit(attempt).await
+            } else {
+                self.abort(attempt).await
+            };
+            match ended {
                 Err(silent @ Ended::Silent(_)) => return Err(silent),
                 Ok(()) | Err(Ended::Broken(_) | Ended::Skipped(_)) => {}
             }
