@@ -159,7 +159,7 @@ async fn restarted(arguments: &Check, stage: &mut Stage) -> Result<(), Gone> {
         if let Ok(boot) = stage.hello().await
             && boot != stage.boot
         {
-            stage.boot = boot;
+            restart::is_back(stage, boot);
             return Ok(());
         }
         if Instant::now() >= until {

@@ -16,7 +16,7 @@ rules! {
     "restart-boot" "A restart counts the boot number up" boot,
     "restart-asks" "What was in doubt before a restart is asked about after it" asks,
     "restart-locks" "What was prepared before a restart keeps its locks" locks,
-    "restart-promise" "What was prepared before a restart is still yes, and commits" promise,
+    "restart-promise" "What was prepared before a restart commits after it" promise,
     "restart-commit" "What was acknowledged before a restart is done, and only once" commit,
     "restart-one-phase" "What was decided alone before a restart is remembered" one_phase,
     "restart-epoch" "The newest epoch is remembered through a restart" epoch,
@@ -32,7 +32,7 @@ pub(in crate::check) struct Scene {
     committed: Try,
     alone: Try,
     prepared: Try,
-    /// How often it had been asked about.
+    /// How often that had been asked about when the participant was back.
     questions: u32,
     /// As --read gave it.
     state: Payload,
@@ -52,7 +52,6 @@ pub(in crate::check) async fn set(stage: &mut Stage) -> Told {
     stage.hello().await?;
     let prepared = stage.write();
     stage.promised(&prepared).await?;
-    let questions = stage.oracle.questions(Role::Coordinator, prepared.attempt);
     stage.scene = Some(Scene {
         boot: stage.boot,
         late,
@@ -60,10 +59,20 @@ pub(in crate::check) async fn set(stage: &mut Stage) -> Told {
         committed: acknowledged,
         alone,
         prepared,
-        questions,
+        questions: 0,
         state,
     });
     Ok(())
+}
+
+/// The participant is back, in its next life. What it asked in the one before does
+/// not count.
+pub(in crate::check) fn is_back(stage: &mut Stage, boot: Boot) {
+    stage.boot = boot;
+    if let Some(scene) = &mut stage.scene {
+        let prepared = scene.prepared.attempt;
+        scene.questions = stage.oracle.questions(Role::Coordinator, prepared);
+    }
 }
 
 fn scene(stage: &Stage) -> Told<Scene> {
@@ -112,7 +121,7 @@ async fn promise(stage: &mut Stage) -> Told {
     let Scene {
         prepared, state, ..
     } = scene(stage)?;
-    stage.promised(&prepared).await?;
+    // Not asked for its vote again: who has forgotten would vote anew.
     stage.commit(prepared.attempt).await?;
     stage
         .changed_from(
