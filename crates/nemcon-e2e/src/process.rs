@@ -68,7 +68,8 @@ pub struct Process {
 
 impl Process {
     /// Starts a program. Its output is added to `NAME.out` and `NAME.err` in
-    /// `dir`. Of the environment it gets nothing that would change its settings.
+    /// `dir`. Of the environment it gets nothing that would change its settings,
+    /// but what the command itself says.
     ///
     /// # Panics
     /// If it cannot be started.
@@ -77,7 +78,8 @@ impl Process {
         let stdout = dir.join(format!("{name}.out"));
         let stderr = dir.join(format!("{name}.err"));
         for (key, _) in std::env::vars_os() {
-            if key.to_string_lossy().starts_with("NEMCON_") {
+            let is_said = command.get_envs().any(|(said, _)| said == key);
+            if key.to_string_lossy().starts_with("NEMCON_") && !is_said {
                 command.env_remove(key);
             }
         }

@@ -8,6 +8,7 @@
 mod architecture;
 mod check;
 mod cluster;
+mod containers;
 mod doubt;
 mod errors;
 mod hold;
