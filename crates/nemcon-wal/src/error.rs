@@ -4,8 +4,8 @@
 //! repairs anything by itself: a log that was cut or mended by a guess could
 //! take back a promise without anyone noticing.
 
-use std::io;
-use std::path::PathBuf;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use nemcon_core::codec::CorruptLog;
@@ -14,8 +14,9 @@ use nemcon_core::id::Lsn;
 use crate::page::PageError;
 
 /// The end of every message about a log that has lost or damaged something.
-const WAY_OUT: &str = "Nothing was repaired. Keep a copy of the directory, then restore its \
-    newest backup; without one see \"Refused, and the way out\" in docs/log.md";
+const WAY_OUT: &str = "Nothing was repaired. Keep a copy of the directory; `nemcon wal verify` and \
+    `nemcon wal dump` show what is in it. Then restore its newest backup; without one see \
+    \"Refused, and the way out\" in docs/log.md";
 
 /// Why a running log stopped. It does not start again; the node must stop too
 /// and recover.
@@ -24,8 +25,8 @@ pub enum LogError {
     /// The disk or the operating system refused. Not tried again: what a failed
     /// sync has dropped, a second one would not bring back.
     #[error(
-        "log in {}: {doing} failed; the node must stop and recover. Look for a full or failing disk",
-        place.display()
+        "log in {}: {doing} failed; the node must stop and recover. {}",
+        place.display(), look_for(source, place)
     )]
     Write {
         /// The log's directory.
@@ -84,6 +85,39 @@ pub enum LogError {
     },
 }
 
+/// What to do about a write that failed.
+fn look_for(source: &io::Error, place: &Path) -> String {
+    if source.kind() == ErrorKind::StorageFull {
+        full_disk(place)
+    } else {
+        "Look for a failing disk".to_owned()
+    }
+}
+
+/// What to do about a full disk.
+fn full_disk(dir: &Path) -> String {
+    format!(
+        "The disk is full: free some room on its file system, or let go of the ballast that is \
+         kept for this with `nemcon wal repair {}`, then start the node again",
+        dir.display()
+    )
+}
+
+/// What to do with a directory that is no data directory but a backup of one.
+fn is_a_backup(dir: &Path, unfinished: bool) -> String {
+    let dir = dir.display();
+    if unfinished {
+        return format!(
+            "{dir} is a backup that was never finished: no node starts on it, and it cannot be \
+             restored. Take another one"
+        );
+    }
+    format!(
+        "{dir} is a backup, and no node starts on it: make a data directory of it with \
+         `nemcon restore {dir} --to DIR`"
+    )
+}
+
 /// Why a log was not opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -96,6 +130,41 @@ pub enum OpenError {
         path: PathBuf,
         /// What the operating system said.
         source: io::Error,
+    },
+    /// There is no room to open it: that takes writing a little.
+    #[error("the log in {} cannot be opened. {}", dir.display(), full_disk(dir))]
+    DiskFull {
+        /// The log's directory.
+        dir: PathBuf,
+        /// What was tried.
+        source: Box<OpenError>,
+    },
+    /// The directory has no log in it.
+    #[error(
+        "there is no log in {}: want the data directory of a node, which has a file `format`",
+        dir.display()
+    )]
+    NoLog {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// It is a backup.
+    #[error("{}", is_a_backup(dir, *unfinished))]
+    Backup {
+        /// The directory.
+        dir: PathBuf,
+        /// It was never finished.
+        unfinished: bool,
+    },
+    /// A backup was being restored to it, and that was cut short.
+    #[error(
+        "{} was being restored from a backup, and that was cut short: empty it and run `nemcon \
+         restore` again",
+        dir.display()
+    )]
+    HalfRestored {
+        /// The directory.
+        dir: PathBuf,
     },
     /// Another process, or another node in this one, has it open.
     #[error(
@@ -227,4 +296,23 @@ pub enum OpenError {
     /// What was recovered could not be made durable again.
     #[error("the log was read but cannot be written")]
     Write(#[from] LogError),
+}
+
+impl OpenError {
+    /// The same, or what to do about it if the disk is full.
+    #[cfg(feature = "sled")]
+    pub(crate) fn or_full_disk(self, dir: &Path) -> Self {
+        let kind = match &self {
+            Self::Io { source, .. } => source.kind(),
+            Self::Write(LogError::Write { source, .. }) => source.kind(),
+            _ => return self,
+        };
+        if kind != ErrorKind::StorageFull {
+            return self;
+        }
+        Self::DiskFull {
+            dir: dir.to_owned(),
+            source: Box::new(self),
+        }
+    }
 }

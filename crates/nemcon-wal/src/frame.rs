@@ -126,13 +126,58 @@ mod tests {
             prop_assert_eq!(left, &rest[..]);
         }
 
+        /// Of frames that follow each other and are cut anywhere, those before the cut
+        /// come back, and then it is noticed that something is missing.
         #[test]
-        fn a_flipped_bit_is_found(lsn: u64, record: Vec<u8>, at: prop::sample::Index, bit in 0..8) {
+        fn a_cut_takes_nothing_but_what_it_has_cut(
+            first in 0..1_000_u64,
+            records in prop::collection::vec(any::<Vec<u8>>(), 1..9),
+            cut: prop::sample::Index,
+        ) {
+            let mut page = Vec::new();
+            let mut ends = Vec::new();
+            for (record, lsn) in records.iter().zip(first..) {
+                push(&mut page, Lsn(lsn), record);
+                ends.push(page.len());
+            }
+            let cut = cut.index(page.len() + 1);
+            let mut rest = &page[..cut];
+            let whole = ends.iter().filter(|end| **end <= cut).count();
+            for (record, lsn) in records.iter().zip(first..).take(whole) {
+                let (frame, left) = split(rest).unwrap();
+                prop_assert_eq!(frame, Frame { lsn: Lsn(lsn), bytes: record });
+                rest = left;
+            }
+            let left = rest.len();
+            match split(rest) {
+                Ok(frame) => prop_assert!(false, "{frame:?} out of a cut one"),
+                Err(FrameError::Cut { wanted, left: there }) => {
+                    prop_assert_eq!(there, left);
+                    prop_assert!(wanted > left);
+                }
+                Err(damage) => prop_assert!(false, "{damage} where nothing was damaged"),
+            }
+        }
+
+        #[test]
+        fn a_changed_byte_is_found(
+            lsn: u64,
+            record: Vec<u8>,
+            rest: Vec<u8>,
+            at: prop::sample::Index,
+            by in 1..=255_u8,
+        ) {
             let mut page = Vec::new();
             push(&mut page, Lsn(lsn), &record);
-            let at = at.index(page.len());
-            page[at] ^= 1u8 << bit;
+            let framed = page.len();
+            page.extend_from_slice(&rest);
+            page[at.index(framed)] ^= by;
             prop_assert!(split(&page).is_err());
+        }
+
+        #[test]
+        fn any_bytes_are_a_frame_or_an_error(bytes: Vec<u8>) {
+            prop_assert!(split(&bytes).is_err());
         }
     }
 }

@@ -32,6 +32,8 @@
 //! - Pages are removed only when a checkpoint that replaces them is durable.
 //! - A failed write or sync is never tried again: the log stops, and the node
 //!   with it. Recovery is the only way back.
+//! - While a backup is under way no checkpoint is closed, so no page goes that it
+//!   needs.
 //! - A log that is not whole is refused at open, with the reason and the way
 //!   out; nothing is guessed or cut off.
 //!
@@ -39,10 +41,13 @@
 
 use nemcon_core::codec::CorruptLog;
 use nemcon_core::id::Lsn;
-use nemcon_core::machine::Stored;
+use nemcon_core::machine::{Room, Stored};
 use std::time::Duration;
 
+pub mod backup;
+pub mod checkpoint;
 pub mod error;
+pub mod faults;
 pub mod frame;
 pub mod mark;
 pub mod mem;
@@ -55,10 +60,13 @@ pub mod value;
 mod writer;
 
 pub use error::{LogError, OpenError};
+pub use faults::Faults;
 pub use mem::MemLog;
 pub use recover::Opened;
 #[cfg(feature = "sled")]
-pub use sled::{Durability, Options, SledLog};
+pub use sled::{
+    BALLAST_BYTES, Backups, Durability, Options, Reader, SledLog, free_ballast, panics_are_caught,
+};
 pub use writer::Limits;
 
 /// Bytes of the longest record. A message is smaller than this by default, so
@@ -143,6 +151,9 @@ pub enum LogEvent {
     },
     /// Everything up to and including this record is durable. Once per flush.
     Durable(Lsn),
+    /// How much room the log has: when that has changed, and again and again
+    /// while it is short.
+    Room(Room),
     /// The checkpoint is durable and the pages before it are gone.
     CheckpointClosed {
         /// Where replay starts from now on.

@@ -104,6 +104,7 @@ impl Mark {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn write(bytes: &mut [u8], mark: Mark) {
         bytes[mark.offset()..mark.offset() + SLOT_BYTES].copy_from_slice(&mark.to_bytes());
@@ -155,5 +156,105 @@ mod tests {
         bytes[SLOT_STRIDE + 20] ^= 1;
         assert_eq!(Mark::read(&bytes), None);
         assert_eq!(Mark::read(&bytes[..10]), None);
+    }
+
+    /// What happens to a mark.
+    #[derive(Clone, Debug)]
+    enum Act {
+        Write {
+            lsn: u64,
+            page: u64,
+            clean: bool,
+        },
+        /// A write of which only so many bytes reach the disk, and a restart.
+        Tear(usize),
+        /// A byte outside of what the slots mean.
+        Gap {
+            at: prop::sample::Index,
+            byte: u8,
+        },
+    }
+
+    fn acts() -> impl Strategy<Value = Vec<Act>> {
+        let act = prop_oneof![
+            4 => any::<(u64, u64, bool)>().prop_map(|(lsn, page, clean)| Act::Write { lsn, page, clean }),
+            2 => (0..=SLOT_BYTES).prop_map(Act::Tear),
+            1 => any::<(prop::sample::Index, u8)>().prop_map(|(at, byte)| Act::Gap { at, byte }),
+        ];
+        prop::collection::vec(act, 0..20)
+    }
+
+    proptest! {
+        #[test]
+        fn a_mark_comes_back_as_it_was(counter: u64, lsn: u64, page: u64, clean: bool) {
+            let mark = Mark { counter, lsn: Lsn(lsn), page, clean };
+            let mut bytes = vec![0; MARK_BYTES];
+            write(&mut bytes, mark);
+            prop_assert_eq!(Mark::read(&bytes), Some(mark));
+        }
+
+        /// The newest mark that reached the disk whole is what is read, whatever
+        /// became of the one after it.
+        #[test]
+        fn what_was_written_whole_is_not_lost(acts in acts()) {
+            let mut bytes = Mark::blank();
+            let mut newest = Mark::default();
+            for act in acts {
+                match act {
+                    Act::Write { lsn, page, clean } => {
+                        newest = Mark { counter: newest.counter + 1, lsn: Lsn(lsn), page, clean };
+                        write(&mut bytes, newest);
+                    }
+                    Act::Tear(reached) => {
+                        let torn = Mark { lsn: Lsn(u64::MAX), ..mark(newest.counter + 1) };
+                        let at = torn.offset();
+                        bytes[at..at + reached].copy_from_slice(&torn.to_bytes()[..reached]);
+                        // Its last bytes may be those that stood there.
+                        if bytes[at..at + SLOT_BYTES] == torn.to_bytes() {
+                            newest = torn;
+                        }
+                    }
+                    Act::Gap { at, byte } => {
+                        let gap = at.index(SLOT_STRIDE - SLOT_BYTES);
+                        bytes[SLOT_BYTES + gap] = byte;
+                        bytes[SLOT_STRIDE + SLOT_BYTES + gap] = byte;
+                    }
+                }
+                prop_assert_eq!(Mark::read(&bytes), Some(newest));
+            }
+        }
+
+        /// A changed byte in one slot leaves the other; a mark ahead of the truth would
+        /// be worse than none.
+        #[test]
+        fn a_changed_byte_takes_one_slot(
+            counter in 1..1_000_u64,
+            at in 0..SLOT_BYTES,
+            by in 1..=255_u8,
+            newest_is_hit: bool,
+        ) {
+            let (older, newer) = (mark(counter), mark(counter + 1));
+            let mut bytes = vec![0; MARK_BYTES];
+            write(&mut bytes, older);
+            write(&mut bytes, newer);
+            let (hit, left) = if newest_is_hit { (newer, older) } else { (older, newer) };
+            bytes[hit.offset() + at] ^= by;
+            prop_assert_eq!(Mark::read(&bytes), Some(left));
+        }
+
+        #[test]
+        fn a_file_that_is_cut_has_the_slots_that_are_left(counter in 1..1_000_u64, cut in 0..=MARK_BYTES) {
+            let (older, newer) = (mark(counter), mark(counter + 1));
+            let mut bytes = vec![0; MARK_BYTES];
+            write(&mut bytes, older);
+            write(&mut bytes, newer);
+            let whole = [older, newer].into_iter().filter(|mark| mark.offset() + SLOT_BYTES <= cut);
+            prop_assert_eq!(Mark::read(&bytes[..cut]), whole.max_by_key(|mark| mark.counter));
+        }
+
+        #[test]
+        fn any_bytes_are_no_mark(bytes in prop::collection::vec(any::<u8>(), 0..2 * SLOT_BYTES)) {
+            prop_assert_eq!(Mark::read(&bytes), None);
+        }
     }
 }

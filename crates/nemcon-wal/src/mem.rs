@@ -27,16 +27,17 @@
 //! ```
 
 use std::collections::{BTreeMap, VecDeque};
-use std::io;
 use std::ops::Range;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use nemcon_core::id::Lsn;
 use nemcon_core::machine::Stored;
 
+use crate::backup::source::Wanted;
+use crate::backup::{End, Piece, Sink};
 use crate::error::{LogError, OpenError};
+use crate::faults::{Failure, Faults, Faulty, Step};
 use crate::mark::{MARK_BYTES, Mark, SLOT_BYTES};
 use crate::recover::{Opened, recover};
 use crate::store::{Entry, Store};
@@ -139,7 +140,7 @@ impl Crash {
 }
 
 /// One write to the store.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Write {
     Page(u64, Vec<u8>),
     RemovePage(u64),
@@ -153,8 +154,18 @@ struct MemStore {
     /// Since the last sync, in order.
     unsynced: Vec<Write>,
     mark: Vec<u8>,
-    /// Syncs that succeed before one fails.
-    fail_after: Option<usize>,
+    free_bytes: u64,
+}
+
+impl MemStore {
+    /// The disk as it would be if all writes reached it now.
+    fn now(&self) -> Image {
+        let mut now = self.disk.clone();
+        for write in &self.unsynced {
+            now.perform(write.clone());
+        }
+        now
+    }
 }
 
 impl Store for MemStore {
@@ -180,18 +191,14 @@ impl Store for MemStore {
     }
 
     fn sync(&mut self) -> Result<Duration, LogError> {
-        if self.fail_after == Some(0) {
-            return Err(LogError::Write {
-                place: self.place().to_owned(),
-                doing: "a flush",
-                source: Arc::new(io::Error::other("made to fail")),
-            });
-        }
-        self.fail_after = self.fail_after.map(|syncs| syncs - 1);
         for write in self.unsynced.drain(..) {
             self.disk.perform(write);
         }
         Ok(Duration::ZERO)
+    }
+
+    fn free_bytes(&self) -> Result<u64, LogError> {
+        Ok(self.free_bytes)
     }
 
     fn write_mark(&mut self, mark: Mark) -> Result<(), LogError> {
@@ -219,6 +226,29 @@ impl Store for MemStore {
             .map(move |(page, bytes)| Ok((key(page), bytes.clone())))
     }
 
+    /// What is written and not synced is seen as well, as in the real store.
+    fn values_after(&self, after: Option<&[u8]>) -> impl Iterator<Item = Entry<Vec<u8>>> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let now = self.now();
+        let from = after.map_or(Unbounded, |key| Excluded(key.to_vec()));
+        let values: Vec<_> = now.values.range((from, Unbounded)).collect();
+        let copied = values
+            .into_iter()
+            .map(|(key, bytes)| Ok((key.clone(), bytes.clone())));
+        copied.collect::<Vec<_>>().into_iter()
+    }
+
+    fn page(&self, page: u64) -> Result<Vec<u8>, OpenError> {
+        let mut now = self.now();
+        now.pages
+            .remove(&page)
+            .ok_or_else(|| OpenError::MissingPage {
+                dir: self.place().to_owned(),
+                expected: page,
+                found: 0,
+            })
+    }
+
     fn values(&self) -> impl Iterator<Item = Entry<Vec<u8>>> {
         self.disk
             .values
@@ -229,7 +259,8 @@ impl Store for MemStore {
 
 /// The log in memory.
 pub struct MemLog {
-    writer: Writer<MemStore>,
+    writer: Writer<Faulty<MemStore>>,
+    faults: Faults,
     queue: VecDeque<Command>,
     failed: Option<LogError>,
 }
@@ -264,12 +295,18 @@ impl MemLog {
             disk: image,
             unsynced: Vec::new(),
             mark,
-            fail_after: None,
+            free_bytes: u64::MAX,
         };
         let recovered = recover(&store, recovery)?;
+        let faults = Faults::default();
+        let store = Faulty {
+            store,
+            faults: faults.clone(),
+        };
         let writer = Writer::start(store, limits, &recovered, notify)?;
         let log = Self {
             writer,
+            faults,
             queue: VecDeque::new(),
             failed: None,
         };
@@ -294,7 +331,9 @@ impl MemLog {
         let done = self
             .writer
             .execute(commands)
-            .and_then(|()| self.writer.remove_some());
+            .and_then(|()| self.writer.remove_some())
+            .and_then(|()| self.writer.back_up_some())
+            .and_then(|()| self.writer.look_at_room());
         if let Err(error) = done {
             self.queue.clear();
             self.failed = Some(error.clone());
@@ -305,7 +344,8 @@ impl MemLog {
     /// Whether [`MemLog::step`] would do anything.
     #[must_use]
     pub fn has_work(&self) -> bool {
-        self.failed.is_none() && (!self.queue.is_empty() || self.writer.is_removing())
+        self.failed.is_none()
+            && (!self.queue.is_empty() || self.writer.is_removing() || self.writer.can_back_up())
     }
 
     /// Calls that wait for [`MemLog::step`].
@@ -317,13 +357,43 @@ impl MemLog {
     /// Writes since the last sync: what a [`Crash`] can keep or lose.
     #[must_use]
     pub fn unsynced(&self) -> usize {
-        self.writer.store().unsynced.len()
+        self.writer.store().store.unsynced.len()
     }
 
     /// The last record that is durable.
     #[must_use]
     pub fn durable(&self) -> Lsn {
         self.writer.durable()
+    }
+
+    /// Asks for a backup: its pieces are handed over in [`MemLog::step`], one at a
+    /// time.
+    pub fn back_up(&mut self, sink: Box<dyn Sink>) {
+        self.queue.push_back(Command::BackUp(Wanted(sink)));
+    }
+
+    /// A disk with what a backup has brought, as a restoration would write it.
+    #[must_use]
+    pub fn restored(pieces: impl IntoIterator<Item = Piece>) -> Image {
+        let mut image = Image::default();
+        for piece in pieces {
+            match piece {
+                Piece::Begun { .. } => {}
+                Piece::Values(values) => image.values.extend(values),
+                Piece::Pages(pages) => image.pages.extend(pages),
+                Piece::Ended(End { lsn, page }) => {
+                    let mark = Mark {
+                        counter: 1,
+                        lsn,
+                        page,
+                        clean: true,
+                    };
+                    let at = mark.offset();
+                    image.mark[at..at + SLOT_BYTES].copy_from_slice(&mark.to_bytes());
+                }
+            }
+        }
+        image
     }
 
     /// What made the log stop, if anything has.
@@ -344,14 +414,29 @@ impl MemLog {
     }
 
     /// Makes the next sync fail, and the log with it.
-    pub const fn fail_next_flush(&mut self) {
+    pub fn fail_next_flush(&mut self) {
         self.fail_flush_after(0);
     }
 
     /// Makes a sync fail, and the log with it, after so many that succeed. One
     /// call may need several: closing a checkpoint takes two.
-    pub const fn fail_flush_after(&mut self, syncs: usize) {
-        self.writer.store_mut().fail_after = Some(syncs);
+    pub fn fail_flush_after(&mut self, syncs: u64) {
+        self.faults.fail(Failure {
+            step: Step::Sync,
+            after: syncs,
+            done: false,
+        });
+    }
+
+    /// What is wrong with the disk, to be changed at any time.
+    #[must_use]
+    pub const fn faults(&self) -> &Faults {
+        &self.faults
+    }
+
+    /// Says how much room the disk has left. At first there is no end to it.
+    pub const fn set_free_bytes(&mut self, bytes: u64) {
+        self.writer.store_mut().store.free_bytes = bytes;
     }
 
     /// Crashes: the queue is gone, and of what was written but not synced only
@@ -363,7 +448,7 @@ impl MemLog {
             unsynced,
             mark,
             ..
-        } = self.writer.into_store();
+        } = self.writer.into_store().store;
         let (values, pages): (Vec<_>, Vec<_>) = unsynced
             .into_iter()
             .partition(|write| matches!(write, Write::Value(..)));

@@ -86,6 +86,10 @@ pub enum PageError {
     /// It stands under another number than it was written under.
     #[error("it is page {0}, out of its place")]
     Misplaced(u64),
+    /// Its number or those of its records are the last there can be. No log gets so
+    /// far, and nothing could follow.
+    #[error("its numbers are the last there can be")]
+    Exhausted,
     /// One of its frames is damaged.
     #[error("record {index} in it is damaged: {error}")]
     Frame {
@@ -142,6 +146,10 @@ impl Header {
         };
         if header.page != page {
             return Err(PageError::Misplaced(header.page));
+        }
+        let next_lsn = header.first_lsn.0.checked_add(header.count.into());
+        if page == u64::MAX || next_lsn.is_none_or(|next| next == u64::MAX) {
+            return Err(PageError::Exhausted);
         }
         let expected = HEADER_BYTES + header.body_bytes as usize;
         if bytes.len() != expected {
@@ -332,104 +340,4 @@ fn u64_at(bytes: &[u8; HEADER_BYTES], at: usize) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn pack(page_bytes_max: usize, records: &[Vec<u8>]) -> Vec<Page> {
-        let mut packer = Packer::new(page_bytes_max, 5, Lsn(100));
-        for record in records {
-            packer.push(record);
-        }
-        packer.end_page();
-        packer.take_full()
-    }
-
-    #[test]
-    fn the_bytes_of_a_page_do_not_change_between_versions() {
-        let mut packer = Packer::new(100, 3, Lsn(7));
-        packer.push(b"vote");
-        packer.end_page();
-        let golden = [
-            0x6e, 0x6c, 0x70, 0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
-            0x00, 0x03, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x07, 0x00, 0x00, 0x00, 0x00,
-            0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x01, 0x00, 0x00, 0x00, 0x14, 0x8c, 0x0f,
-            0xfe, 0x6b, 0x00, 0x00, 0x00, 0x04, 0xb7, 0x88, 0x8e, 0x5d, 0x00, 0x00, 0x00, 0x00,
-            0x00, 0x00, 0x00, 0x07, 0x76, 0x6f, 0x74, 0x65,
-        ];
-        assert_eq!(packer.take_full()[0].bytes, golden);
-    }
-
-    #[test]
-    fn a_record_longer_than_a_page_gets_one_of_its_own() {
-        let pages = pack(100, &[vec![1; 10], vec![2; 1000], vec![3; 10], vec![4; 10]]);
-        let counts: Vec<_> = pages
-            .iter()
-            .map(|p| Header::read(p.number, &p.bytes).unwrap().count)
-            .collect();
-        assert_eq!(counts, [1, 1, 2]);
-    }
-
-    #[test]
-    fn a_newer_version_is_told_from_damage() {
-        let mut page = pack(100, &[vec![1]]).remove(0);
-        page.bytes[3] = VERSION + 1;
-        assert_eq!(read(5, &page.bytes), Err(PageError::Version { found: 2 }));
-    }
-
-    #[test]
-    fn a_page_under_another_number_is_found() {
-        let page = pack(100, &[vec![1]]).remove(0);
-        assert_eq!(read(6, &page.bytes), Err(PageError::Misplaced(5)));
-    }
-
-    #[test]
-    fn a_closed_checkpoint_says_where_replay_starts() {
-        let mut packer = Packer::new(100, 9, Lsn(41));
-        packer.push(b"record");
-        packer.close_checkpoint(7);
-        let pages = packer.take_full();
-        let (header, frames) = read(10, &pages[1].bytes).unwrap();
-        assert_eq!(header.kind, Kind::CheckpointClosed { first_page: 7 });
-        assert_eq!((header.first_lsn, header.next_lsn()), (Lsn(42), Lsn(42)));
-        assert!(frames.is_empty());
-    }
-
-    proptest! {
-        #[test]
-        fn what_is_packed_comes_back_in_order(
-            records: Vec<Vec<u8>>,
-            page_bytes_max in 1usize..2000,
-        ) {
-            let mut found = Vec::new();
-            for (page, number) in pack(page_bytes_max, &records).iter().zip(5..) {
-                let (header, frames) = read(number, &page.bytes).unwrap();
-                prop_assert_eq!(header.first_lsn.0, 100 + found.len() as u64);
-                prop_assert!(page.bytes.len() <= page_bytes_max || frames.len() == 1);
-                found.extend(frames.iter().map(|frame| frame.bytes.to_vec()));
-            }
-            prop_assert_eq!(found, records);
-        }
-
-        #[test]
-        fn a_cut_page_is_found(records in prop::collection::vec(any::<Vec<u8>>(), 1..9), cut: prop::sample::Index) {
-            for page in pack(300, &records) {
-                let cut = cut.index(page.bytes.len());
-                prop_assert!(read(page.number, &page.bytes[..cut]).is_err());
-            }
-        }
-
-        #[test]
-        fn a_flipped_bit_is_found(
-            records in prop::collection::vec(any::<Vec<u8>>(), 1..9),
-            at: prop::sample::Index,
-            bit in 0..8,
-        ) {
-            for mut page in pack(300, &records) {
-                let at = at.index(page.bytes.len());
-                page.bytes[at] ^= 1u8 << bit;
-                prop_assert!(read(page.number, &page.bytes).is_err());
-            }
-        }
-    }
-}
+mod tests;

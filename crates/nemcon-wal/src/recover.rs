@@ -223,7 +223,7 @@ fn check_start<S: Store>(store: &S, replay_from: u64, found: u64) -> Result<(), 
     Ok(())
 }
 
-fn page_number<S: Store>(store: &S, key: &[u8]) -> Result<u64, OpenError> {
+pub(crate) fn page_number<S: Store>(store: &S, key: &[u8]) -> Result<u64, OpenError> {
     let bytes = key.try_into().map_err(|_| OpenError::Damaged {
         dir: store.place().to_owned(),
         what: format!("a page number of {} bytes", key.len()),

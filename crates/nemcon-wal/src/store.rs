@@ -36,6 +36,9 @@ pub(crate) trait Store {
     /// took (zero where there is no clock).
     fn sync(&mut self) -> Result<Duration, LogError>;
 
+    /// Bytes that are free for more.
+    fn free_bytes(&self) -> Result<u64, LogError>;
+
     /// Hands the mark to the operating system, which keeps it if only the
     /// process dies.
     fn write_mark(&mut self, mark: Mark) -> Result<(), LogError>;
@@ -48,6 +51,12 @@ pub(crate) trait Store {
 
     /// All pages in the order of their numbers.
     fn pages(&self) -> impl DoubleEndedIterator<Item = Entry<Self::Bytes>>;
+
+    /// Values in the order of their keys, from behind `after` on.
+    fn values_after(&self, after: Option<&[u8]>) -> impl Iterator<Item = Entry<Self::Bytes>>;
+
+    /// One page.
+    fn page(&self, page: u64) -> Result<Vec<u8>, OpenError>;
 
     /// All values in the order of their keys.
     fn values(&self) -> impl Iterator<Item = Entry<Self::Bytes>>;

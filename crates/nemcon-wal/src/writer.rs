@@ -7,8 +7,10 @@
 //! so, another flush, and only then old pages go.
 
 use nemcon_core::id::Lsn;
-use nemcon_core::machine::Stored;
+use nemcon_core::machine::{Room, Stored};
 
+use crate::backup::source::{Backup, Next, Wanted};
+use crate::backup::{BackupError, End};
 use crate::error::LogError;
 use crate::mark::Mark;
 use crate::page::Packer;
@@ -28,9 +30,15 @@ pub struct Limits {
     /// Bytes of full pages that wait in memory while nobody asks for a flush;
     /// beyond, they are given to the store, still not durable. 64 KiB.
     pub unflushed_bytes_max: usize,
-    /// Old pages removed in one go between two batches. Each costs about 10 µs;
-    /// a flush waits for at most this many. 32.
+    /// Old pages removed in one go between two batches. Each costs about 70 µs,
+    /// most of it for cleaning; a flush waits for at most this many. 32.
     pub removed_pages_max: u64,
+    /// Bytes that have to be free on the log's file system for new work to begin.
+    /// 64 MiB: more than all that can be running needs in order to end.
+    pub free_bytes_min: u64,
+    /// Bytes of one piece of a backup, roughly, for which a flush waits. 128 KiB: a
+    /// millisecond at most.
+    pub backup_piece_bytes: usize,
 }
 
 impl Default for Limits {
@@ -39,6 +47,8 @@ impl Default for Limits {
             page_bytes_max: 7 << 10,
             unflushed_bytes_max: 64 << 10,
             removed_pages_max: 32,
+            free_bytes_min: 64 << 20,
+            backup_piece_bytes: 128 << 10,
         }
     }
 }
@@ -51,6 +61,7 @@ pub(crate) enum Command {
     BeginCheckpoint,
     WriteBack(Vec<Stored>),
     CloseCheckpoint,
+    BackUp(Wanted),
 }
 
 /// Old pages that are on their way out.
@@ -79,6 +90,11 @@ pub(crate) struct Writer<S> {
     /// Where replay would start if the checkpoint under way were closed.
     checkpoint: Option<u64>,
     removal: Option<Removal>,
+    /// While there is one, no checkpoint is closed: so what it copies stays.
+    backup: Option<Backup>,
+    /// A checkpoint is to be closed once the backup has ended.
+    close_deferred: bool,
+    room: Room,
 }
 
 impl<S: Store> Writer<S> {
@@ -119,6 +135,9 @@ impl<S: Store> Writer<S> {
             bytes: 0,
             checkpoint: None,
             removal: None,
+            backup: None,
+            close_deferred: false,
+            room: Room::Enough,
         })
     }
 
@@ -136,9 +155,15 @@ impl<S: Store> Writer<S> {
                 Command::BeginCheckpoint => {
                     self.packer.end_page();
                     self.checkpoint = Some(self.packer.next_page());
+                    // One that was begun before is forgotten.
+                    self.close_deferred = false;
                 }
                 Command::WriteBack(values) => self.write_back(values)?,
+                Command::CloseCheckpoint if self.backup.is_some() && self.checkpoint.is_some() => {
+                    self.close_deferred = true;
+                }
                 Command::CloseCheckpoint => self.close_checkpoint()?,
+                Command::BackUp(wanted) => self.begin_backup(wanted),
             }
         }
         if flush { self.flush() } else { Ok(()) }
@@ -147,6 +172,83 @@ impl<S: Store> Writer<S> {
     /// Whether old pages are waiting to be removed.
     pub(crate) const fn is_removing(&self) -> bool {
         self.removal.is_some()
+    }
+
+    /// Begins a backup, which pins everything from its first page on.
+    fn begin_backup(&mut self, Wanted(mut sink): Wanted) {
+        if self.backup.is_some() {
+            return sink.put(Err(BackupError::UnderWay));
+        }
+        if self.is_short_of_room() {
+            return sink.put(Err(BackupError::NoRoom));
+        }
+        self.backup = Some(Backup::begin(
+            sink,
+            self.first_needed_page(),
+            self.limits.backup_piece_bytes,
+        ));
+    }
+
+    /// The first page that replay needs, or an older one. While no checkpoint is
+    /// closed, none from there on is removed.
+    fn first_needed_page(&self) -> u64 {
+        let removal = self.removal.as_ref();
+        removal.map_or(self.oldest_page, |removal| removal.first_page)
+    }
+
+    /// Hands over the next piece of a backup under way.
+    pub(crate) fn back_up_some(&mut self) -> Result<(), LogError> {
+        let Some(backup) = &mut self.backup else {
+            return Ok(());
+        };
+        match backup.go_on(&self.store) {
+            Next::Wait => Ok(()),
+            Next::Flush => {
+                self.flush()?;
+                let end = End {
+                    lsn: self.mark.lsn,
+                    page: self.mark.page,
+                };
+                let first_page = self.first_needed_page();
+                if let Some(backup) = &mut self.backup {
+                    backup.flushed(first_page, end);
+                }
+                Ok(())
+            }
+            Next::Drop => self.unpin(),
+        }
+    }
+
+    /// Gives a backup under way up.
+    pub(crate) fn give_up_backup(&mut self, why: BackupError) -> Result<(), LogError> {
+        match self.backup.take() {
+            Some(backup) => {
+                tracing::warn!(%why, "a backup was given up");
+                backup.give_up(why);
+                self.unpin()
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The backup has ended: what has waited for that is done.
+    fn unpin(&mut self) -> Result<(), LogError> {
+        self.backup = None;
+        if std::mem::take(&mut self.close_deferred) {
+            self.close_checkpoint()?;
+        }
+        Ok(())
+    }
+
+    /// How many pieces of the backup under way were taken; none without one.
+    #[cfg(feature = "sled")]
+    pub(crate) fn backed_up(&self) -> Option<u64> {
+        self.backup.as_ref().map(|backup| backup.taken)
+    }
+
+    /// Whether [`Writer::back_up_some`] would do anything now.
+    pub(crate) fn can_back_up(&self) -> bool {
+        self.backup.as_ref().is_some_and(Backup::is_ready)
     }
 
     /// Removes the next few old pages; says so when the last is gone.
@@ -174,6 +276,36 @@ impl<S: Store> Writer<S> {
         Ok(())
     }
 
+    /// Looks how much room is left, and tells if that is news. To be called a few
+    /// times a second while something is written or the room is short.
+    pub(crate) fn look_at_room(&mut self) -> Result<(), LogError> {
+        let (free, least) = (self.store.free_bytes()?, self.limits.free_bytes_min);
+        // A little more is wanted to be content again, lest it go to and fro.
+        let wanted = least + least / 8;
+        let is_short = match self.room {
+            Room::Enough => free < least,
+            Room::Short { .. } => free < wanted,
+        };
+        let room = if is_short {
+            Room::Short { free, wanted }
+        } else {
+            Room::Enough
+        };
+        if room != self.room {
+            self.room = room;
+            (self.notify)(LogEvent::Room(room));
+        }
+        if self.is_short_of_room() {
+            self.give_up_backup(BackupError::NoRoom)?;
+        }
+        Ok(())
+    }
+
+    /// Whether there is so little room that nothing new begins.
+    pub(crate) fn is_short_of_room(&self) -> bool {
+        self.room != Room::Enough
+    }
+
     /// Whether the mark has been written since it was last synced.
     pub(crate) const fn mark_is_unsynced(&self) -> bool {
         self.mark_unsynced
@@ -187,6 +319,8 @@ impl<S: Store> Writer<S> {
 
     /// Flushes all and marks the log clean.
     pub(crate) fn stop(&mut self) -> Result<(), LogError> {
+        self.close_deferred = false;
+        self.give_up_backup(BackupError::Stopped)?;
         self.flush()?;
         self.write_mark(true)?;
         self.sync_mark()

@@ -4,6 +4,7 @@
 //!   <dir>/format    "nemcon-log 1": written last, so a directory that has it is whole
 //!   <dir>/lock      held while the log is open
 //!   <dir>/mark      the high-water mark (see crate::mark)
+//!   <dir>/ballast   takes up room, to be let go when there is none (see super::space)
 //!   <dir>/sled/     the database; its main file is `db`
 //! ```
 
@@ -14,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::backup::folder::{PREFIX, UNFINISHED};
 use crate::error::OpenError;
 use crate::mark::{MARK_BYTES, Mark};
 
@@ -29,19 +31,22 @@ const LOCK_WAIT_STEP: Duration = Duration::from_millis(5);
 
 const FORMAT_PREFIX: &str = "nemcon-log ";
 
+/// What stands there while a backup is being restored.
+const RESTORING: &str = "nemcon-restore unfinished";
+
 /// A directory that is ours alone while this lives.
 #[derive(Debug)]
-pub(super) struct Directory {
-    pub(super) path: PathBuf,
-    pub(super) mark: File,
+pub(crate) struct Directory {
+    pub(crate) path: PathBuf,
+    pub(crate) mark: File,
     /// It has a format file, so it was whole once.
-    pub(super) existed: bool,
+    pub(crate) existed: bool,
     _lock: File,
 }
 
 impl Directory {
     /// Creates the directory where it is missing, durably, and takes it.
-    pub(super) fn take(path: &Path) -> Result<Self, OpenError> {
+    pub(crate) fn take(path: &Path) -> Result<Self, OpenError> {
         create_durably(path)?;
         let lock = take_lock(path)?;
         let existed = match read_format(path)? {
@@ -64,11 +69,45 @@ impl Directory {
         })
     }
 
-    pub(super) fn sled(&self) -> PathBuf {
+    /// Takes a directory to write a log into that exists elsewhere, and says in it
+    /// that this is not done yet. `None` if there is anything in it already; a
+    /// volume's own `lost+found` is nothing.
+    pub(crate) fn take_empty(path: &Path) -> Result<Option<Self>, OpenError> {
+        create_durably(path)?;
+        for entry in fs::read_dir(path).map_err(failed("list", path))? {
+            if entry.map_err(failed("list", path))?.file_name() != "lost+found" {
+                return Ok(None);
+            }
+        }
+        let format = path.join("format");
+        fs::write(&format, format!("{RESTORING}\n")).map_err(failed("write", &format))?;
+        sync(&format)?;
+        sync(path)?;
+        let lock = take_lock(path)?;
+        let mark = open_mark(&path.join("mark"), false)?;
+        Ok(Some(Self {
+            path: path.to_owned(),
+            mark,
+            existed: false,
+            _lock: lock,
+        }))
+    }
+
+    /// Takes a directory that has a log in it.
+    pub(crate) fn take_existing(path: &Path) -> Result<Self, OpenError> {
+        if !path.join("format").exists() {
+            return Err(OpenError::NoLog {
+                dir: path.to_owned(),
+            });
+        }
+        Self::take(path)
+    }
+
+    pub(crate) fn sled(&self) -> PathBuf {
         self.path.join("sled")
     }
 
-    pub(super) fn read_mark(&self) -> Result<Mark, OpenError> {
+    pub(crate) fn read_mark(&self) -> Result<Mark, OpenError> {
         let path = self.path.join("mark");
         let mut bytes = vec![0; MARK_BYTES];
         match self.mark.read_exact_at(&mut bytes, 0) {
@@ -81,7 +120,7 @@ impl Directory {
     }
 
     /// Everything else is in place and durable: says so.
-    pub(super) fn write_format(&self) -> Result<(), OpenError> {
+    pub(crate) fn write_format(&self) -> Result<(), OpenError> {
         let (new, path) = (self.path.join("format.new"), self.path.join("format"));
         fs::write(&new, format!("{FORMAT_PREFIX}{FORMAT}\n")).map_err(failed("write", &new))?;
         sync(&new)?;
@@ -91,14 +130,14 @@ impl Directory {
 }
 
 /// Makes a file, or the entries of a directory, durable.
-pub(super) fn sync(path: &Path) -> Result<(), OpenError> {
+pub(crate) fn sync(path: &Path) -> Result<(), OpenError> {
     File::open(path)
         .and_then(|file| file.sync_all())
         .map_err(failed("sync", path))
 }
 
 /// Makes everything in a directory durable, and the directory itself.
-pub(super) fn sync_all(dir: &Path) -> Result<(), OpenError> {
+pub(crate) fn sync_all(dir: &Path) -> Result<(), OpenError> {
     for entry in fs::read_dir(dir).map_err(failed("list", dir))? {
         let path = entry.map_err(failed("list", dir))?.path();
         if path.is_dir() {
@@ -111,7 +150,7 @@ pub(super) fn sync_all(dir: &Path) -> Result<(), OpenError> {
 }
 
 /// For `map_err`.
-pub(super) fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> OpenError {
+pub(crate) fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> OpenError {
     let path = path.to_owned();
     move |source| OpenError::Io {
         doing,
@@ -166,18 +205,35 @@ fn take_lock(dir: &Path) -> Result<File, OpenError> {
 
 fn read_format(dir: &Path) -> Result<Option<u64>, OpenError> {
     let path = dir.join("format");
-    let mut found = String::new();
-    match File::open(&path).and_then(|file| file.take(64).read_to_string(&mut found)) {
+    let mut found = Vec::new();
+    match File::open(&path).and_then(|file| file.take(64).read_to_end(&mut found)) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(failed("read", &path)(error)),
         Ok(_) => {}
     }
+    // Whatever it is, it can be shown.
+    let found = String::from_utf8_lossy(&found).into_owned();
     match found
         .strip_prefix(FORMAT_PREFIX)
         .and_then(|number| number.trim().parse().ok())
     {
         Some(number @ 1..) => Ok(Some(number)),
-        _ => Err(OpenError::UnknownFormat { path, found }),
+        _ => Err(not_a_log(dir, path, found)),
+    }
+}
+
+/// What a directory is whose format file names no log.
+fn not_a_log(dir: &Path, path: PathBuf, found: String) -> OpenError {
+    let dir = dir.to_owned();
+    if found.starts_with(PREFIX) {
+        OpenError::Backup {
+            dir,
+            unfinished: found.trim_end().ends_with(UNFINISHED),
+        }
+    } else if found.trim_end() == RESTORING {
+        OpenError::HalfRestored { dir }
+    } else {
+        OpenError::UnknownFormat { path, found }
     }
 }
 

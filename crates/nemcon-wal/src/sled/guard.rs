@@ -1,11 +1,41 @@
 //! Calls into sled, with its panics turned into errors.
 //!
 //! sled 0.34 panics where it meets a file that cannot be what it wrote. A node
-//! must say what is wrong and what to do instead. The panic's own message is
-//! still printed by the process's panic hook: that hook belongs to the binary.
+//! must say what is wrong and what to do instead. Before a panic gets here the
+//! process's panic hook sees it; that hook belongs to the binary, which can ask
+//! [`panics_are_caught`] whether it has anything to say.
 
 use std::any::Any;
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+
+thread_local! {
+    /// Calls into sled on this thread, one within the other.
+    static DEPTH: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Whether a panic of this thread, now, is caught and becomes an error of the
+/// log: for a panic hook, which then need not report it.
+#[must_use]
+pub fn panics_are_caught() -> bool {
+    DEPTH.get() > 0
+}
+
+/// Counts a call, to its end by whatever way.
+struct Call;
+
+impl Call {
+    fn begin() -> Self {
+        DEPTH.set(DEPTH.get() + 1);
+        Self
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        DEPTH.set(DEPTH.get() - 1);
+    }
+}
 
 /// What went wrong inside of sled.
 #[derive(Debug)]
@@ -29,6 +59,7 @@ impl EngineError {
 /// Runs `call`; a panic becomes an error. The caller gives the database up after
 /// any error, so no broken state is looked at.
 pub(super) fn guarded<T>(call: impl FnOnce() -> ::sled::Result<T>) -> Result<T, EngineError> {
+    let _call = Call::begin();
     match catch_unwind(AssertUnwindSafe(call)) {
         Ok(result) => result.map_err(EngineError::Error),
         Err(payload) => Err(EngineError::Panic(panic_message(payload.as_ref()))),
@@ -56,6 +87,16 @@ impl Guarded {
     pub(super) fn new(tree: &::sled::Tree) -> Self {
         Self {
             entries: tree.iter(),
+            broken: false,
+        }
+    }
+
+    /// From behind a key on.
+    pub(super) fn after(tree: &::sled::Tree, after: Option<&[u8]>) -> Self {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let from = after.map_or(Unbounded, Excluded);
+        Self {
+            entries: tree.range::<&[u8], _>((from, Unbounded)),
             broken: false,
         }
     }

@@ -141,6 +141,9 @@ fn payload_bytes(command: &Command) -> usize {
             .iter()
             .map(|stored| OVERHEAD + stored.key.len() + stored.value.as_ref().map_or(0, Vec::len))
             .sum(),
-        Command::Flush | Command::BeginCheckpoint | Command::CloseCheckpoint => OVERHEAD,
+        Command::Flush
+        | Command::BeginCheckpoint
+        | Command::CloseCheckpoint
+        | Command::BackUp(_) => OVERHEAD,
     }
 }

@@ -197,3 +197,15 @@ fn a_creation_that_was_cut_short_is_begun_again() {
     assert!(opened.fresh);
     assert!(temp.path().join("format").exists());
 }
+
+/// sled takes it for one that is whole, and would never open again.
+#[test]
+fn a_snapshot_that_was_never_finished_is_no_damage() {
+    let temp = tempfile::tempdir().unwrap();
+    write_log(temp.path());
+    for half in ["snap.7FFFFFFFFFFFFFFF.generating", "snap.0.generating"] {
+        fs::write(temp.path().join("sled").join(half), "half").unwrap();
+    }
+    let (_, sink) = reopen(temp.path()).unwrap();
+    assert_eq!(sink.records, records(1, RECORDS, 100));
+}

@@ -2,8 +2,13 @@
 //! kills and damage, and on a file system that loses power.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod any_damage;
+#[cfg(feature = "sled")]
+mod backup;
 #[cfg(feature = "sled")]
 mod damage;
+#[cfg(feature = "sled")]
+mod failing;
 #[cfg(feature = "sled")]
 mod kill;
 mod memory;
@@ -11,6 +16,7 @@ mod memory;
 mod on_sled;
 #[cfg(feature = "sled")]
 mod os_crash;
+mod outcomes;
 mod schedules;
 mod support;
 #[cfg(feature = "sled")]

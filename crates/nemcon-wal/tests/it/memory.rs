@@ -1,8 +1,11 @@
 //! The log in memory: its own promises, one by one.
 
+use std::sync::{Arc, Mutex};
+
 use nemcon_core::codec::CorruptLog;
 use nemcon_core::id::Lsn;
-use nemcon_core::machine::Stored;
+use nemcon_core::machine::{Room, Stored};
+use nemcon_wal::backup::{self, BackupError, Piece, Takes};
 use nemcon_wal::mem::{Crash, Image, MemLog};
 use nemcon_wal::{Limits, Log, LogError, LogEvent, OpenError, Recovery};
 
@@ -12,6 +15,8 @@ const SMALL: Limits = Limits {
     page_bytes_max: 200,
     unflushed_bytes_max: 400,
     removed_pages_max: 2,
+    free_bytes_min: 1_000,
+    backup_piece_bytes: 1,
 };
 
 fn open(image: Image) -> (MemLog, Sink) {
@@ -364,4 +369,72 @@ fn a_clean_stop_is_remembered_until_the_next_start() {
     assert!(opened.clean);
     let (_, opened) = open_once(log.crash(Crash::default())).unwrap();
     assert!(!opened.clean);
+}
+
+#[test]
+fn little_room_is_told_and_enough_again_only_with_some_to_spare() {
+    let (notify, told) = events();
+    let mut sink = Sink::default();
+    let (mut log, _) = MemLog::open_with(Image::default(), SMALL, &mut sink, notify).unwrap();
+    let mut room = |bytes| {
+        log.set_free_bytes(bytes);
+        log.step();
+        let rooms = told.try_iter().filter_map(|event| match event {
+            LogEvent::Room(room) => Some(room),
+            _ => None,
+        });
+        rooms.collect::<Vec<_>>()
+    };
+    let short = |free| {
+        vec![Room::Short {
+            free,
+            wanted: 1_125,
+        }]
+    };
+    assert_eq!(room(1_000), []);
+    assert_eq!(room(999), short(999));
+    assert_eq!(room(999), [], "that is no news");
+    assert_eq!(room(1_100), short(1_100));
+    assert_eq!(room(1_125), [Room::Enough]);
+}
+
+/// Takes what comes, for as long as it may.
+#[derive(Clone, Debug, Default)]
+struct Taker(Arc<Mutex<Vec<Result<Piece, BackupError>>>>);
+
+impl backup::Sink for Taker {
+    fn takes(&self) -> Takes {
+        Takes::Now
+    }
+
+    fn put(&mut self, piece: Result<Piece, BackupError>) {
+        self.0.lock().unwrap().push(piece);
+    }
+}
+
+#[test]
+fn a_backup_is_given_up_when_the_room_gets_short_and_the_log_goes_on() {
+    let (mut log, _) = open(Image::default());
+    log.append(records(1, 20, 40));
+    log.flush();
+    log.step();
+    let taker = Taker::default();
+    log.back_up(Box::new(taker.clone()));
+    log.step();
+    log.begin_checkpoint();
+    log.close_checkpoint();
+    log.set_free_bytes(SMALL.free_bytes_min - 1);
+    log.step();
+    let last = taker.0.lock().unwrap().pop();
+    assert_eq!(last, Some(Err(BackupError::NoRoom)));
+    // Nor does another one begin.
+    log.back_up(Box::new(taker.clone()));
+    log.step();
+    let last = taker.0.lock().unwrap().pop();
+    assert_eq!(last, Some(Err(BackupError::NoRoom)));
+    while log.has_work() {
+        log.step();
+    }
+    let pages: Vec<u64> = stop(log).page_numbers().collect();
+    assert_eq!(pages.len(), 1, "the checkpoint was closed all the same");
 }

@@ -1,16 +1,20 @@
-//! Random schedules of appends, flushes, write-backs, checkpoints, failures and
-//! crashes. After every crash the log must give back a state that some prefix
+//! Random schedules of appends, flushes, write-backs, checkpoints, backups, failures
+//! and crashes. After every crash the log must give back a state that some prefix
 //! of the appended records leads to, and no shorter prefix than was said to be
 //! durable.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Receiver;
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use nemcon_core::id::Lsn;
 use nemcon_core::machine::Stored;
+use nemcon_wal::backup::{self, BackupError, End, Piece, Takes};
 use nemcon_wal::mem::{Crash, Image, MemLog};
 use nemcon_wal::{Limits, Log, LogEvent};
 use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
 
 use crate::support::{Sink, events};
 
@@ -36,7 +40,13 @@ enum Act {
     },
     SyncMark,
     FailFlush {
-        after: usize,
+        after: u64,
+    },
+    /// Begins a backup, unless one is under way.
+    BackUp,
+    /// Whoever wants the backup takes so many pieces more.
+    Take {
+        pieces: usize,
     },
     Crash {
         pages: prop::sample::Index,
@@ -54,8 +64,10 @@ fn act() -> impl Strategy<Value = Act> {
         3 => Just(Act::WriteBack),
         2 => any::<bool>().prop_map(|close| Act::Checkpoint { close }),
         8 => (1usize..12).prop_map(|calls| Act::Step { calls }),
+        2 => Just(Act::BackUp),
+        5 => (1usize..12).prop_map(|pieces| Act::Take { pieces }),
         1 => Just(Act::SyncMark),
-        2 => (0usize..4).prop_map(|after| Act::FailFlush { after }),
+        2 => (0u64..4).prop_map(|after| Act::FailFlush { after }),
         3 => (any::<prop::sample::Index>(), any::<prop::sample::Index>(), any::<bool>())
             .prop_map(|(pages, values, mark_kept)| Act::Crash { pages, values, mark_kept }),
         1 => Just(Act::Stop),
@@ -72,6 +84,55 @@ fn apply(state: &mut State, record: &[u8]) {
     }
 }
 
+/// How many backups came to their end, in all schedules.
+static BACKUPS: AtomicU64 = AtomicU64::new(0);
+
+/// What there is of a backup, and how many pieces are taken yet.
+#[derive(Debug, Default)]
+struct Tray {
+    takes: usize,
+    pieces: Vec<Piece>,
+    over: Option<End>,
+}
+
+/// Takes a backup.
+#[derive(Clone, Debug)]
+struct Wanted {
+    tray: Arc<Mutex<Tray>>,
+    /// What was said to be durable when it was asked for.
+    acknowledged: Lsn,
+}
+
+impl Wanted {
+    fn tray(&self) -> MutexGuard<'_, Tray> {
+        self.tray.lock().expect("no test has panicked with it")
+    }
+}
+
+impl backup::Sink for Wanted {
+    fn takes(&self) -> Takes {
+        if self.tray().takes > 0 {
+            Takes::Now
+        } else {
+            Takes::Later
+        }
+    }
+
+    fn put(&mut self, piece: Result<Piece, BackupError>) {
+        let mut tray = self.tray();
+        tray.takes = tray.takes.saturating_sub(1);
+        match piece {
+            Ok(piece) => {
+                if let Piece::Ended(end) = piece {
+                    tray.over = Some(end);
+                }
+                tray.pieces.push(piece);
+            }
+            Err(why) => assert_eq!(why, BackupError::Stopped),
+        }
+    }
+}
+
 /// A node that does nothing but keep its word.
 struct Node {
     log: MemLog,
@@ -83,6 +144,7 @@ struct Node {
     changed: BTreeMap<u8, Lsn>,
     dirty: BTreeSet<u8>,
     durable: Lsn,
+    backup: Option<Wanted>,
 }
 
 impl Node {
@@ -91,6 +153,8 @@ impl Node {
             page_bytes_max: 300,
             unflushed_bytes_max: 500,
             removed_pages_max: 2,
+            free_bytes_min: 0,
+            backup_piece_bytes: 1,
         };
         let (notify, events) = events();
         let mut sink = Sink::default();
@@ -104,6 +168,7 @@ impl Node {
             changed: BTreeMap::new(),
             dirty: BTreeSet::new(),
             durable,
+            backup: None,
         };
         node.recover(sink, opened.next_lsn);
         node
@@ -181,6 +246,33 @@ impl Node {
         }
     }
 
+    fn back_up(&mut self) {
+        if self.backup.is_none() {
+            let wanted = Wanted {
+                tray: Arc::default(),
+                acknowledged: self.durable,
+            };
+            self.log.back_up(Box::new(wanted.clone()));
+            self.backup = Some(wanted);
+        }
+    }
+
+    /// A backup that has ended gives exactly the state of its end, and that is no
+    /// earlier than what was durable when it began.
+    fn look_at_backup(&mut self) {
+        let Some(wanted) = &self.backup else { return };
+        let over = wanted.tray().over;
+        if let Some(end) = over {
+            assert!(end.lsn >= wanted.acknowledged, "{end:?}");
+            let pieces = std::mem::take(&mut wanted.tray().pieces);
+            let image = MemLog::restored(pieces);
+            let restored = Self::open(image, self.history.clone(), end.lsn);
+            assert_eq!(restored.history.len() as u64, end.lsn.0);
+            BACKUPS.fetch_add(1, Ordering::Relaxed);
+            self.backup = None;
+        }
+    }
+
     fn listen(&mut self) {
         for event in self.events.try_iter() {
             if let LogEvent::Durable(lsn) = event {
@@ -214,6 +306,13 @@ impl Node {
             Act::Step { calls } => self.log.step_first(calls),
             Act::SyncMark => self.log.sync_mark(),
             Act::FailFlush { after } => self.log.fail_flush_after(after),
+            Act::BackUp => self.back_up(),
+            Act::Take { pieces } => {
+                if let Some(wanted) = &self.backup {
+                    wanted.tray().takes = pieces;
+                }
+                (0..=pieces).for_each(|_| self.log.step_first(0));
+            }
             Act::Crash {
                 pages,
                 values,
@@ -231,19 +330,35 @@ impl Node {
             Act::Stop => return self.restart(|log| log.stop().0),
         }
         self.listen();
+        self.look_at_backup();
         self
     }
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
-
-    #[test]
-    fn no_crash_takes_back_what_was_durable(acts in prop::collection::vec(act(), 1..120)) {
-        let mut node = Node::open(Image::default(), Vec::new(), Lsn(0));
-        for act in acts {
-            node = node.perform(act);
-        }
-        node.restart(|log| log.crash(Crash::default()));
+/// What schedules are checked for: see the beginning of this file.
+fn hold(acts: Vec<Act>) {
+    let mut node = Node::open(Image::default(), Vec::new(), Lsn(0));
+    for act in acts {
+        node = node.perform(act);
     }
+    node.restart(|log| log.crash(Crash::default()));
+}
+
+#[test]
+fn no_crash_takes_back_what_was_durable_and_a_backup_is_one_state() {
+    let config = ProptestConfig {
+        cases: 512,
+        ..ProptestConfig::default()
+    };
+    let schedules = prop::collection::vec(act(), 1..120);
+    let mut runner = TestRunner::new(config);
+    let run = runner.run(&schedules, |acts| {
+        hold(acts);
+        Ok(())
+    });
+    if let Err(failed) = run {
+        panic!("{failed}\n{runner}");
+    }
+    let backups = BACKUPS.load(Ordering::Relaxed);
+    assert!(backups > 20, "only {backups} backups came to their end");
 }

@@ -82,7 +82,9 @@ fn write_until_killed(dir: &Path, mut notes: File, durability: Durability) {
             match received.recv_timeout(PATIENCE).unwrap() {
                 LogEvent::Durable(lsn) => durable = lsn.0,
                 LogEvent::Failed(error) => panic!("{error}"),
-                LogEvent::Flushed { .. } | LogEvent::CheckpointClosed { .. } => {}
+                LogEvent::Flushed { .. }
+                | LogEvent::CheckpointClosed { .. }
+                | LogEvent::Room(_) => {}
             }
         }
     }

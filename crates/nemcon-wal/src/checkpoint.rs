@@ -1,0 +1,188 @@
+//! Checkpoints, in small pieces between the steps of a machine.
+//!
+//! A checkpoint lets the log drop what stands before it. It is made while the
+//! node works:
+//!
+//! ```text
+//!   begin ─▶ piece ─▶ piece ─▶ … ─▶ write back ─▶ … ─▶ close ─▶ closed
+//!            records that must be kept     changed values      the log says so
+//! ```
+//!
+//! The order is what makes it safe, and the log keeps it, since all of this goes
+//! through the one queue in front of it. The pieces come first, so that every
+//! change of data they do not repeat has been made by the time the changed
+//! values are taken; the log makes the records behind these durable, then the
+//! values, then the end of the checkpoint; and only that lets older pages go. Each
+//! piece is the state at the moment it is appended: nothing is stepped between
+//! reading and appending it.
+
+use nemcon_core::codec::Codec;
+use nemcon_core::id::Lsn;
+use nemcon_core::machine::Machine;
+use nemcon_core::output::Output;
+
+use crate::Log;
+
+/// How much is done at one go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pieces {
+    /// Records of one piece.
+    pub records: usize,
+    /// Values written back at once.
+    pub values: usize,
+}
+
+impl Default for Pieces {
+    /// 256 records are about a third of a millisecond of work, so that a checkpoint
+    /// of a million never holds a transaction up; 1,024 values, for the same reason.
+    fn default() -> Self {
+        Self {
+            records: 256,
+            values: 1_024,
+        }
+    }
+}
+
+/// When a checkpoint is worth its while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Due {
+    /// After so many records.
+    pub records: u64,
+    /// After so many bytes of records.
+    pub bytes: u64,
+}
+
+impl Default for Due {
+    /// 65,536 records are replayed in about a tenth of a second.
+    fn default() -> Self {
+        Self {
+            records: 65_536,
+            bytes: 64 * 1_024 * 1_024,
+        }
+    }
+}
+
+/// Makes one checkpoint at a time.
+#[derive(Debug)]
+pub struct Checkpoints<C> {
+    due: Due,
+    pieces: Pieces,
+    /// Appended since the last checkpoint began, its own records aside.
+    records: u64,
+    bytes: u64,
+    /// How many records the last checkpoint repeated.
+    repeated: u64,
+    phase: Phase<C>,
+}
+
+#[derive(Debug)]
+enum Phase<C> {
+    Idle,
+    Copying { cursor: C, repeated: u64 },
+    WritingBack,
+    Closing,
+}
+
+impl<C: Default> Checkpoints<C> {
+    /// None is under way.
+    #[must_use]
+    pub const fn new(due: Due, pieces: Pieces) -> Self {
+        Self {
+            due,
+            pieces,
+            records: 0,
+            bytes: 0,
+            repeated: 0,
+            phase: Phase::Idle,
+        }
+    }
+
+    /// Counts what a restart would have to replay.
+    pub const fn appended(&mut self, records: u64, bytes: u64) {
+        self.records += records;
+        self.bytes += bytes;
+    }
+
+    /// The log has closed the checkpoint.
+    pub fn closed(&mut self) {
+        self.phase = Phase::Idle;
+    }
+
+    /// Whether [`Checkpoints::advance`] has something to do now.
+    #[must_use]
+    pub fn is_waiting_for_its_turn(&self) -> bool {
+        match self.phase {
+            Phase::Idle => self.is_due(),
+            Phase::Copying { .. } | Phase::WritingBack => true,
+            Phase::Closing => false,
+        }
+    }
+
+    /// With more live records than the limit, a checkpoint after each `limit`
+    /// would repeat the same ones over and over; so at least as many new ones
+    /// come between two checkpoints as the last one repeated.
+    fn is_due(&self) -> bool {
+        self.records >= self.due.records.max(self.repeated) || self.bytes >= self.due.bytes
+    }
+
+    /// Does one piece of work, if there is one.
+    pub fn advance<M>(
+        &mut self,
+        machine: &mut M,
+        out: &mut Output<M::Record, M::Effect>,
+        log: &mut dyn Log,
+    ) where
+        M: Machine<Cursor = C>,
+    {
+        let due = self.is_due();
+        match &mut self.phase {
+            Phase::Idle if due => {
+                log.begin_checkpoint();
+                (self.records, self.bytes) = (0, 0);
+                self.phase = Phase::Copying {
+                    cursor: C::default(),
+                    repeated: 0,
+                };
+            }
+            Phase::Idle | Phase::Closing => {}
+            Phase::Copying { cursor, repeated } => {
+                let piece = machine.live_records(cursor, self.pieces.records);
+                if piece.is_empty() {
+                    self.repeated = *repeated;
+                    self.phase = Phase::WritingBack;
+                } else {
+                    *repeated += piece.len() as u64;
+                    for record in piece {
+                        out.persist(record);
+                    }
+                    append(out, log);
+                }
+            }
+            Phase::WritingBack => {
+                let piece = machine.take_changed(self.pieces.values);
+                if piece.is_empty() {
+                    log.close_checkpoint();
+                    self.phase = Phase::Closing;
+                } else {
+                    log.write_back(piece);
+                }
+            }
+        }
+    }
+}
+
+/// Hands the records of a batch to the log; says how many and how large.
+pub fn append<R: Codec, E>(out: &mut Output<R, E>, log: &mut dyn Log) -> (u64, u64) {
+    let mut bytes = 0;
+    let encode = |(lsn, record): (Lsn, R)| {
+        let record = record.to_bytes();
+        bytes += record.len() as u64;
+        (lsn, record)
+    };
+    let records: Vec<_> = out.take_records().into_iter().map(encode).collect();
+    let count = records.len() as u64;
+    if count > 0 {
+        log.append(records);
+    }
+    (count, bytes)
+}
