@@ -15,6 +15,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         "nemcon/v1/participant.proto",
         "nemcon/v1/outcome.proto",
         "nemcon/v1/admin.proto",
+        "nemcon/v1/maintenance.proto",
         "nemcon/bank/v1/bank.proto",
     ];
     let descriptors = protox::compile(files, [&root])?;

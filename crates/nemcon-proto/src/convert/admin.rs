@@ -4,7 +4,8 @@ use nemcon_core::coordinator::event::ParticipantView;
 use nemcon_core::coordinator::record as coordinator;
 use nemcon_core::coordinator::statistics::{Percentiles, Statistics, Summary, WindowSummary};
 use nemcon_core::id::{
-    AttemptId, Boot, CoordinatorId, Epoch, ParticipantId, ParticipantName, TransactionId,
+    AttemptId, Boot, CoordinatorId, Epoch, LogPosition, Lsn, ParticipantId, ParticipantName,
+    TransactionId,
 };
 use nemcon_core::lock::{LockKey, Mode};
 use nemcon_core::message::Outcome;
@@ -30,6 +31,19 @@ pub struct Registration {
     pub id: ParticipantId,
     /// Its URL.
     pub address: String,
+    /// How its present boot began, if it says so.
+    pub began: Option<LogPosition>,
+    /// Which restoration from a backup its data directory is of, if it is of one.
+    pub restored: Option<u64>,
+}
+
+/// A participant is to be forgotten.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Removal {
+    /// Its name.
+    pub name: ParticipantName,
+    /// Why what it has not acknowledged is given up, if it is.
+    pub give_up: Option<String>,
 }
 
 impl From<Registration> for v1::RegisterParticipantRequest {
@@ -38,6 +52,10 @@ impl From<Registration> for v1::RegisterParticipantRequest {
             name: registration.name.to_string(),
             participant_id: registration.id.to_string(),
             address: registration.address,
+            boot: registration.began.map_or(0, |began| began.boot.0),
+            log_end: registration.began.map_or(0, |began| began.lsn.0),
+            life: registration.began.map_or(0, |began| began.life),
+            restored: registration.restored.unwrap_or_default(),
         }
     }
 }
@@ -50,6 +68,12 @@ impl TryFrom<v1::RegisterParticipantRequest> for Registration {
             name: participant_name(request.name, "name")?,
             id: participant_id(&request.participant_id, "participant_id")?,
             address: address(request.address, "address")?,
+            began: (request.boot > 0).then_some(LogPosition {
+                boot: Boot(request.boot),
+                lsn: Lsn(request.log_end),
+                life: request.life,
+            }),
+            restored: (request.restored > 0).then_some(request.restored),
         })
     }
 }
@@ -73,11 +97,24 @@ impl TryFrom<v1::RegisterParticipantResponse> for (CoordinatorId, Epoch) {
     }
 }
 
-impl TryFrom<v1::RemoveParticipantRequest> for ParticipantName {
+impl From<Removal> for v1::RemoveParticipantRequest {
+    fn from(removal: Removal) -> Self {
+        Self {
+            name: removal.name.to_string(),
+            give_up_reason: removal.give_up.unwrap_or_default(),
+        }
+    }
+}
+
+impl TryFrom<v1::RemoveParticipantRequest> for Removal {
     type Error = WireError;
 
     fn try_from(request: v1::RemoveParticipantRequest) -> Result<Self, WireError> {
-        participant_name(request.name, "name")
+        let reason = sentence(request.give_up_reason, "give_up_reason")?;
+        Ok(Self {
+            name: participant_name(request.name, "name")?,
+            give_up: Some(reason).filter(|reason| !reason.trim().is_empty()),
+        })
     }
 }
 
@@ -404,12 +441,37 @@ mod tests {
     use super::*;
 
     #[test]
+    fn removals_go_there_and_back() {
+        for give_up in [None, Some("the disk is gone".to_owned())] {
+            let removal = Removal {
+                name: sample::name("bank-a"),
+                give_up,
+            };
+            let there = v1::RemoveParticipantRequest::from(removal.clone());
+            assert_eq!(Removal::try_from(there), Ok(removal));
+        }
+    }
+
+    #[test]
     fn registrations_go_there_and_back() {
         let registration = Registration {
             name: sample::name("bank-a"),
             id: sample::participant(),
             address: "http://127.0.0.1:7110".into(),
+            began: Some(LogPosition {
+                boot: Boot(2),
+                lsn: Lsn(17),
+                life: u32::MAX,
+            }),
+            restored: Some(u64::MAX),
         };
+        let silent = Registration {
+            began: None,
+            restored: None,
+            ..registration.clone()
+        };
+        let there = v1::RegisterParticipantRequest::from(silent.clone());
+        assert_eq!(Registration::try_from(there), Ok(silent));
         let there = v1::RegisterParticipantRequest::from(registration.clone());
         assert_eq!(Registration::try_from(there.clone()), Ok(registration));
         let field = |request: v1::RegisterParticipantRequest| {

@@ -3,13 +3,14 @@
 //! A refusal has no message of its own: it travels as the status of the call,
 //! which is the business of the crate that knows about channels.
 
-use nemcon_core::id::{Boot, ParticipantName, TransactionId};
+use nemcon_core::id::{Boot, Lsn, ParticipantName, TransactionId};
 use nemcon_core::message::{Alone, Answer, Outcome, Payload, Trace, Vote};
 use nemcon_core::reason::Refusal;
 
 use super::error::{WireError, choice, counted};
-use super::frame::operations_hash;
+use super::frame::{number, operations_hash};
 use super::id::attempt;
+use super::lock::{report, tokens, tokens_there};
 use super::outcome::{by_hand, definite, if_by_hand};
 use super::value::{anys, payloads, refusal};
 use crate::v1;
@@ -67,16 +68,150 @@ impl TryFrom<v1::GetStatusResponse> for Answer<Payload> {
     }
 }
 
+impl TryFrom<Answer<Payload>> for v1::ExecuteResponse {
+    type Error = NoResponse;
+
+    fn try_from(answer: Answer<Payload>) -> Result<Self, NoResponse> {
+        match answer {
+            Answer::Executed {
+                attempt,
+                number,
+                boot,
+                results,
+            } => {
+                let refusal = results.as_ref().err().cloned().map(Into::into);
+                Ok(Self {
+                    attempt: Some(attempt.into()),
+                    number,
+                    boot: boot.0,
+                    results: anys(results.unwrap_or_default()),
+                    refusal,
+                })
+            }
+            other => Err(NoResponse::new("ExecuteResponse", other)),
+        }
+    }
+}
+
+impl TryFrom<v1::ExecuteResponse> for Answer<Payload> {
+    type Error = WireError;
+
+    fn try_from(response: v1::ExecuteResponse) -> Result<Self, WireError> {
+        let results = match response.refusal {
+            Some(refusal) => Err(refusal.into()),
+            None => Ok(payloads(response.results)?),
+        };
+        Ok(Self::Executed {
+            attempt: attempt(response.attempt)?,
+            number: number(response.number)?,
+            boot: Boot(counted(response.boot, "boot")?),
+            results,
+        })
+    }
+}
+
+impl TryFrom<Answer<Payload>> for v1::AcquireAttemptLocksResponse {
+    type Error = NoResponse;
+
+    fn try_from(answer: Answer<Payload>) -> Result<Self, NoResponse> {
+        match answer {
+            Answer::LocksAcquired {
+                attempt,
+                number,
+                boot,
+                tokens,
+            } => {
+                let refusal = tokens.as_ref().err().cloned().map(Into::into);
+                Ok(Self {
+                    attempt: Some(attempt.into()),
+                    number,
+                    boot: boot.0,
+                    tokens: tokens_there(tokens.unwrap_or_default()),
+                    refusal,
+                })
+            }
+            other => Err(NoResponse::new("AcquireAttemptLocksResponse", other)),
+        }
+    }
+}
+
+impl TryFrom<v1::AcquireAttemptLocksResponse> for Answer<Payload> {
+    type Error = WireError;
+
+    fn try_from(response: v1::AcquireAttemptLocksResponse) -> Result<Self, WireError> {
+        let tokens = match response.refusal {
+            Some(refusal) => Err(refusal.into()),
+            None => Ok(tokens(response.tokens)?),
+        };
+        Ok(Self::LocksAcquired {
+            attempt: attempt(response.attempt)?,
+            number: number(response.number)?,
+            boot: Boot(counted(response.boot, "boot")?),
+            tokens,
+        })
+    }
+}
+
+impl TryFrom<Answer<Payload>> for v1::GetWaitsForEdgesResponse {
+    type Error = NoResponse;
+
+    fn try_from(answer: Answer<Payload>) -> Result<Self, NoResponse> {
+        match answer {
+            Answer::Waits { look: _, report } => Ok(report.into()),
+            other => Err(NoResponse::new("GetWaitsForEdgesResponse", other)),
+        }
+    }
+}
+
+/// Reads the answer to `ReportWaits`, which does not repeat which question it was.
+///
+/// # Errors
+/// [`WireError`] if it makes no sense.
+pub fn waits(
+    look: u64,
+    response: v1::GetWaitsForEdgesResponse,
+) -> Result<Answer<Payload>, WireError> {
+    let report = report(response.boot, response.at, response.queues)?;
+    Ok(Answer::Waits { look, report })
+}
+
+impl TryFrom<Answer<Payload>> for v1::FailWaitResponse {
+    type Error = NoResponse;
+
+    fn try_from(answer: Answer<Payload>) -> Result<Self, NoResponse> {
+        match answer {
+            Answer::WaitFailed { victim, failed } => Ok(Self {
+                attempt: Some(victim.into()),
+                failed,
+            }),
+            other => Err(NoResponse::new("FailWaitResponse", other)),
+        }
+    }
+}
+
+impl TryFrom<v1::FailWaitResponse> for Answer<Payload> {
+    type Error = WireError;
+
+    fn try_from(response: v1::FailWaitResponse) -> Result<Self, WireError> {
+        Ok(Self::WaitFailed {
+            victim: attempt(response.attempt)?,
+            failed: response.failed,
+        })
+    }
+}
+
 impl TryFrom<Answer<Payload>> for v1::PrepareResponse {
     type Error = NoResponse;
 
     fn try_from(answer: Answer<Payload>) -> Result<Self, NoResponse> {
-        let (attempt, boot, vote) = match answer {
+        let (attempt, boot, log_end, life, vote) = match answer {
             Answer::Voted {
                 attempt,
                 boot,
+                log_end,
+                life,
                 vote,
-            } => (attempt, boot, vote),
+            } => (attempt, boot, log_end, life, vote),
             other => return Err(NoResponse::new("PrepareResponse", other)),
         };
         let (kind, results, refusal, results_lost) = match vote {
@@ -92,6 +227,8 @@ impl TryFrom<Answer<Payload>> for v1::PrepareResponse {
             refusal,
             results: anys(results),
             results_lost,
+            log_end: log_end.0,
+            life,
         })
     }
 }
@@ -122,6 +259,8 @@ impl TryFrom<v1::PrepareResponse> for Answer<Payload> {
         Ok(Self::Voted {
             attempt: attempt(response.attempt)?,
             boot: Boot(counted(response.boot, "boot")?),
+            log_end: Lsn(response.log_end),
+            life: response.life,
             vote,
         })
     }
@@ -338,6 +477,8 @@ mod tests {
             let answer = Answer::Voted {
                 attempt: sample::attempt(),
                 boot: Boot(3),
+                log_end: Lsn(8),
+                life: 5,
                 vote,
             };
             let there = v1::PrepareResponse::try_from(answer.clone()).unwrap();
@@ -373,6 +514,45 @@ mod tests {
         for alone in [Alone::Committed(results()), Alone::Aborted(no())] {
             let answer = Answer::DecidedAlone { attempt, alone };
             let there = v1::CommitOnePhaseResponse::try_from(answer.clone()).unwrap();
+            assert_eq!(Answer::try_from(there), Ok(answer));
+        }
+    }
+
+    #[test]
+    fn answers_to_pieces_go_there_and_back() {
+        let (attempt, number, boot) = (sample::attempt(), 4, Boot(3));
+        for results in [Ok(results()), Ok(vec![]), Err(no())] {
+            let answer = Answer::Executed {
+                attempt,
+                number,
+                boot,
+                results,
+            };
+            let there = v1::ExecuteResponse::try_from(answer.clone()).unwrap();
+            assert_eq!(Answer::try_from(there), Ok(answer));
+        }
+        for tokens in [Ok(vec![sample::token()]), Ok(vec![]), Err(no())] {
+            let answer = Answer::LocksAcquired {
+                attempt,
+                number,
+                boot,
+                tokens,
+            };
+            let there = v1::AcquireAttemptLocksResponse::try_from(answer.clone()).unwrap();
+            assert_eq!(Answer::try_from(there), Ok(answer));
+        }
+    }
+
+    #[test]
+    fn waits_go_there_and_back() {
+        let report = sample::report();
+        let answer = Answer::Waits { look: 7, report };
+        let there = v1::GetWaitsForEdgesResponse::try_from(answer.clone()).unwrap();
+        assert_eq!(waits(7, there), Ok(answer));
+        for failed in [false, true] {
+            let victim = sample::attempt();
+            let answer = Answer::WaitFailed { victim, failed };
+            let there = v1::FailWaitResponse::try_from(answer.clone()).unwrap();
             assert_eq!(Answer::try_from(there), Ok(answer));
         }
     }

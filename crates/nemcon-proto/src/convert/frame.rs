@@ -3,16 +3,17 @@
 //! The coordinator writes a [`Frame`] as the [`Request`] of the call it travels
 //! by; the participant reads each request back into a frame.
 
-use nemcon_core::id::{AttemptId, Boot, Epoch};
+use nemcon_core::id::{Boot, Epoch};
 use nemcon_core::limits;
 use nemcon_core::message::{
-    Call, CommitOnePhase, Frame, Header, Hello, Operation, OperationsHash, Payload, Prepare, Task,
-    ToParticipant, Work,
+    AcquireLocks, CommitOnePhase, Execute, FailWait, Frame, Header, Hello, LockRequest, Operation,
+    OperationsHash, Payload, Prepare, ReportWaits, Task, ToParticipant, Work,
 };
 use nemcon_core::time::Span;
 
 use super::error::{WireError, counted, list, required};
 use super::id::{address, attempt, coordinator_id, participant_id, transaction_id};
+use super::lock::cycle;
 use super::outcome::Question;
 use super::value::{received, span_ms, unaddressed};
 use crate::v1;
@@ -23,6 +24,10 @@ use crate::v1::{commit_one_phase_request, prepare_request};
 pub enum Request {
     /// `ParticipantService.GetStatus`.
     GetStatus(v1::GetStatusRequest),
+    /// `ParticipantService.Execute`.
+    Execute(v1::ExecuteRequest),
+    /// `ParticipantService.AcquireLocks`.
+    AcquireLocks(v1::AcquireAttemptLocksRequest),
     /// `ParticipantService.Prepare`.
     Prepare(v1::PrepareRequest),
     /// `ParticipantService.Commit`.
@@ -35,37 +40,47 @@ pub enum Request {
     CommitOnePhase(v1::CommitOnePhaseRequest),
     /// `OutcomeService.GetOutcome`.
     GetOutcome(v1::GetOutcomeRequest),
+    /// `ParticipantService.GetWaitsForEdges`.
+    GetWaitsForEdges(v1::GetWaitsForEdgesRequest),
+    /// `ParticipantService.FailWait`.
+    FailWait(v1::FailWaitRequest),
 }
 
-/// The protos have no message yet for this call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} cannot be sent: the protos have no message for it")]
-pub struct NoRequest(pub Call);
-
-impl TryFrom<Frame<Payload>> for Request {
-    type Error = NoRequest;
-
-    fn try_from(frame: Frame<Payload>) -> Result<Self, NoRequest> {
-        let call = frame.message.call();
-        let about = |attempt: AttemptId| (Some(frame.header.into()), Some(attempt.into()));
-        Ok(match frame.message {
+impl From<Frame<Payload>> for Request {
+    fn from(frame: Frame<Payload>) -> Self {
+        let header = Some(frame.header.into());
+        match frame.message {
             ToParticipant::Hello(hello) => Self::GetStatus(v1::GetStatusRequest {
-                header: Some(frame.header.into()),
+                header,
                 coordinator_address: hello.address,
             }),
+            ToParticipant::Execute(execute) => Self::Execute(v1::ExecuteRequest {
+                header,
+                task: Some(execute.task.into()),
+                number: execute.number,
+                operations: execute.operations.into_iter().map(unaddressed).collect(),
+            }),
+            ToParticipant::AcquireLocks(acquire) => {
+                Self::AcquireLocks(v1::AcquireAttemptLocksRequest {
+                    header,
+                    task: Some(acquire.task.into()),
+                    number: acquire.number,
+                    locks: acquire.locks.into_iter().map(Into::into).collect(),
+                })
+            }
             ToParticipant::Prepare(prepare) => {
                 Self::Prepare(prepare_request(frame.header, prepare))
             }
             ToParticipant::Commit(id) => {
-                let (header, attempt) = about(id);
+                let attempt = Some(id.into());
                 Self::Commit(v1::CommitRequest { header, attempt })
             }
             ToParticipant::Abort(id) => {
-                let (header, attempt) = about(id);
+                let attempt = Some(id.into());
                 Self::Abort(v1::AbortRequest { header, attempt })
             }
             ToParticipant::Release(id) => {
-                let (header, attempt) = about(id);
+                let attempt = Some(id.into());
                 Self::Release(v1::ReleaseRequest { header, attempt })
             }
             ToParticipant::CommitOnePhase(commit) => {
@@ -81,9 +96,20 @@ impl TryFrom<Frame<Payload>> for Request {
                     .into(),
                 )
             }
-            // Interactive transactions come with a later version of the protos.
-            ToParticipant::Execute(_) => return Err(NoRequest(call)),
-        })
+            ToParticipant::ReportWaits(ask) => {
+                Self::GetWaitsForEdges(v1::GetWaitsForEdgesRequest {
+                    header,
+                    older_than_ms: span_ms(ask.older),
+                })
+            }
+            ToParticipant::FailWait(fail) => Self::FailWait(v1::FailWaitRequest {
+                header,
+                attempt: Some(fail.victim.into()),
+                boot: fail.boot.0,
+                wait: fail.wait,
+                cycle: fail.cycle.into_iter().map(Into::into).collect(),
+            }),
+        }
     }
 }
 
@@ -115,6 +141,72 @@ impl TryFrom<v1::GetStatusRequest> for Frame<Payload> {
     fn try_from(request: v1::GetStatusRequest) -> Result<Self, WireError> {
         let address = address(request.coordinator_address, "coordinator_address")?;
         let message = ToParticipant::Hello(Hello { address });
+        Ok(Self {
+            header: required(request.header, "header")?,
+            message,
+        })
+    }
+}
+
+impl TryFrom<v1::ExecuteRequest> for Frame<Payload> {
+    type Error = WireError;
+
+    fn try_from(request: v1::ExecuteRequest) -> Result<Self, WireError> {
+        let message = ToParticipant::Execute(Execute {
+            task: required(request.task, "task")?,
+            number: number(request.number)?,
+            operations: operations(request.operations, "operations")?,
+        });
+        Ok(Self {
+            header: required(request.header, "header")?,
+            message,
+        })
+    }
+}
+
+impl TryFrom<v1::AcquireAttemptLocksRequest> for Frame<Payload> {
+    type Error = WireError;
+
+    fn try_from(request: v1::AcquireAttemptLocksRequest) -> Result<Self, WireError> {
+        let max = limits::OPERATIONS_MAX;
+        let message = ToParticipant::AcquireLocks(AcquireLocks {
+            task: required(request.task, "task")?,
+            number: number(request.number)?,
+            locks: list(request.locks, "locks", max, LockRequest::try_from)?,
+        });
+        Ok(Self {
+            header: required(request.header, "header")?,
+            message,
+        })
+    }
+}
+
+/// The question is not numbered: its answer is that of the call.
+impl TryFrom<v1::GetWaitsForEdgesRequest> for Frame<Payload> {
+    type Error = WireError;
+
+    fn try_from(request: v1::GetWaitsForEdgesRequest) -> Result<Self, WireError> {
+        let message = ToParticipant::ReportWaits(ReportWaits {
+            look: 0,
+            older: within_deadline(request.older_than_ms, "older_than_ms")?,
+        });
+        Ok(Self {
+            header: required(request.header, "header")?,
+            message,
+        })
+    }
+}
+
+impl TryFrom<v1::FailWaitRequest> for Frame<Payload> {
+    type Error = WireError;
+
+    fn try_from(request: v1::FailWaitRequest) -> Result<Self, WireError> {
+        let message = ToParticipant::FailWait(FailWait {
+            victim: attempt(request.attempt)?,
+            boot: Boot(counted(request.boot, "boot")?),
+            wait: counted(request.wait, "wait")?,
+            cycle: cycle(request.cycle)?,
+        });
         Ok(Self {
             header: required(request.header, "header")?,
             message,
@@ -258,13 +350,25 @@ pub(super) fn operations_hash(bytes: &[u8]) -> Result<OperationsHash, WireError>
     bytes.try_into().map(OperationsHash).map_err(wrong)
 }
 
+/// Reads the number of a piece of work.
+pub(super) fn number(number: u32) -> Result<u32, WireError> {
+    counted(number.into(), "number").map(|_| number)
+}
+
+/// Reads operations at the participant they are for.
+fn operations(
+    operations: Vec<v1::Operation>,
+    field: &str,
+) -> Result<Vec<Operation<Payload>>, WireError> {
+    let read = |operation| Ok(received(operation));
+    list(operations, field, limits::OPERATIONS_MAX, read)
+}
+
 /// Reads the work a vote is about.
 fn work(work: Option<prepare_request::Work>) -> Result<Work<Payload>, WireError> {
     match work {
         Some(prepare_request::Work::OneShot(one_shot)) => {
-            let read = |operation| Ok::<Operation<Payload>, _>(received(operation));
-            let field = "one_shot.operations";
-            list(one_shot.operations, field, limits::OPERATIONS_MAX, read).map(Work::OneShot)
+            operations(one_shot.operations, "one_shot.operations").map(Work::OneShot)
         }
         Some(prepare_request::Work::Interactive(work)) => Ok(Work::Interactive {
             boot: Boot(counted(work.boot, "interactive.boot")?),
@@ -311,8 +415,9 @@ impl From<commit_one_phase_request::Work> for prepare_request::Work {
 
 #[cfg(test)]
 mod tests {
+    use nemcon_core::deadlock::Link;
     use nemcon_core::id::Position;
-    use nemcon_core::message::Execute;
+    use nemcon_core::lock::LockKey;
     use nemcon_core::reason::Reason;
 
     use super::super::sample;
@@ -322,6 +427,10 @@ mod tests {
     fn read(request: Request) -> Result<Frame<Payload>, WireError> {
         match request {
             Request::GetStatus(request) => request.try_into(),
+            Request::Execute(request) => request.try_into(),
+            Request::AcquireLocks(request) => request.try_into(),
+            Request::GetWaitsForEdges(request) => request.try_into(),
+            Request::FailWait(request) => request.try_into(),
             Request::Prepare(request) => request.try_into(),
             Request::Commit(request) => request.try_into(),
             Request::Abort(request) => request.try_into(),
@@ -362,6 +471,30 @@ mod tests {
             ToParticipant::Abort(attempt),
             ToParticipant::Release(attempt),
             ToParticipant::Inquire(sample::transaction()),
+            ToParticipant::Execute(Execute {
+                task: sample::task(),
+                number: 3,
+                operations: vec![sample::operation("bank-a").1],
+            }),
+            ToParticipant::AcquireLocks(AcquireLocks {
+                task: sample::task(),
+                number: 4,
+                locks: vec![sample::lock()],
+            }),
+            ToParticipant::ReportWaits(ReportWaits {
+                look: 0,
+                older: Span(20),
+            }),
+            ToParticipant::FailWait(FailWait {
+                victim: attempt,
+                boot: Boot(5),
+                wait: 6,
+                cycle: vec![Link {
+                    waiter: sample::transaction(),
+                    participant: sample::name("bank-a"),
+                    key: LockKey::from(b"alice".to_vec()),
+                }],
+            }),
         ];
         for work in works() {
             let (task, hash) = (sample::task(), OperationsHash([7; 32]));
@@ -390,25 +523,9 @@ mod tests {
                 header: sample::header(),
                 message,
             };
-            let request = Request::try_from(frame.clone()).unwrap();
+            let request = Request::from(frame.clone());
             assert_eq!(read(request), Ok(frame));
         }
-    }
-
-    #[test]
-    fn what_has_no_message_is_named() {
-        let execute = Execute {
-            task: sample::task(),
-            number: 3,
-            operations: vec![],
-        };
-        let message = ToParticipant::Execute(execute);
-        let call = message.call();
-        let frame = Frame {
-            header: sample::header(),
-            message,
-        };
-        assert_eq!(Request::try_from(frame), Err(NoRequest(call)));
     }
 
     fn prepare() -> v1::PrepareRequest {

@@ -4,10 +4,13 @@
 use nemcon_core::coordinator::event::AddressedOperation;
 use nemcon_core::coordinator::record::Cause;
 use nemcon_core::id::{
-    AttemptId, CoordinatorId, Epoch, ParticipantId, ParticipantName, Position, Sequence,
+    AttemptId, Boot, CoordinatorId, Epoch, ParticipantId, ParticipantName, Position, Sequence,
     TransactionId,
 };
-use nemcon_core::message::{Header, Operation, Payload, Peer, Task};
+use nemcon_core::lock::{Holder, LockKey, Mode, Queue, Token, Waiter};
+use nemcon_core::message::{
+    Header, LockRequest, Operation, Party, Payload, Peer, Task, WaitsReport,
+};
 use nemcon_core::reason::{Reason, Refusal};
 use nemcon_core::time::{Millis, Span};
 use uuid::Uuid;
@@ -65,6 +68,55 @@ pub(super) fn operation(to: &str) -> AddressedOperation {
             read_only: true,
         },
     )
+}
+
+pub(super) fn lock() -> LockRequest {
+    LockRequest {
+        name: "alice".into(),
+        mode: Mode::Exclusive,
+    }
+}
+
+pub(super) fn token() -> Token {
+    Token {
+        boot: Boot(6),
+        counter: 9,
+    }
+}
+
+pub(super) fn queue() -> Queue<Party> {
+    let owner = Party {
+        attempt: attempt(),
+        transaction: transaction(),
+        age: first_transaction(),
+    };
+    let waiting = Party {
+        transaction: first_transaction(),
+        ..owner
+    };
+    Queue {
+        key: LockKey::from(b"alice\0".to_vec()),
+        holders: vec![Holder {
+            owner,
+            mode: Mode::Shared,
+            token: token(),
+            since: Millis(1_234),
+        }],
+        waiters: vec![Waiter {
+            owner: waiting,
+            mode: Mode::Exclusive,
+            wait: 77,
+            since: Millis(2_345),
+        }],
+    }
+}
+
+pub(super) fn report() -> WaitsReport {
+    WaitsReport {
+        boot: Boot(6),
+        at: Millis(3_456),
+        queues: vec![queue()],
+    }
 }
 
 pub(super) fn header() -> Header {

@@ -1,7 +1,5 @@
 //! What clients ask of a coordinator, and what they are told.
 
-use std::collections::BTreeSet;
-
 use nemcon_core::coordinator::event::{
     AddressedOperation, Begin, BranchView, Ending, Report, State, View, VoteKind,
 };
@@ -14,6 +12,7 @@ use nemcon_core::time::Span;
 use super::error::{WireError, Within, choice, list, required};
 use super::frame::within_deadline;
 use super::id::{attempt, coordinator_id, optional, participant_name, shown, transaction_id};
+use super::interactive::addressed;
 use super::outcome::{definite, if_known, so_far};
 use super::value::{anys, payloads, sentence, span_ms, time, timestamp};
 use crate::v1;
@@ -78,30 +77,9 @@ impl TryFrom<v1::RunTransactionRequest> for Run {
             first_sent_to: optional(&request.coordinator_id, |text| {
                 coordinator_id(text, "coordinator_id")
             })?,
-            operations: operations(request.operations)?,
+            operations: addressed(request.operations, "operations")?,
         })
     }
-}
-
-/// Reads the operations of a transaction, within the limits of one.
-fn operations(operations: Vec<v1::Operation>) -> Result<Vec<AddressedOperation>, WireError> {
-    if operations.is_empty() {
-        let allowed = format_args!("1 to {} operations", limits::OPERATIONS_MAX);
-        return Err(WireError::missing("operations", allowed));
-    }
-    let operations = list(
-        operations,
-        "operations",
-        limits::OPERATIONS_MAX,
-        AddressedOperation::try_from,
-    )?;
-    let participants: BTreeSet<_> = operations.iter().map(|(name, _)| name).collect();
-    if participants.len() > limits::PARTICIPANTS_MAX {
-        let found = format_args!("at {} participants", participants.len());
-        let allowed = format_args!("at most {}", limits::PARTICIPANTS_MAX);
-        return Err(WireError::new("operations", found, allowed));
-    }
-    Ok(operations)
 }
 
 /// The outcome, and which coordinator says so.
@@ -145,7 +123,8 @@ impl TryFrom<v1::RunTransactionResponse> for (CoordinatorId, Report) {
     }
 }
 
-fn ending(
+/// Reads an outcome with its particulars.
+pub(super) fn ending(
     outcome: i32,
     no: Option<v1::Refusal>,
     results: Option<Vec<prost_types::Any>>,
@@ -464,6 +443,7 @@ impl From<BranchView> for v1::Branch {
             participant: branch.participant.to_string(),
             vote: vote.into(),
             acknowledged: branch.acknowledged,
+            waiting: branch.waiting.map(Into::into),
         }
     }
 }
@@ -484,12 +464,19 @@ impl TryFrom<v1::Branch> for BranchView {
             participant: participant_name(branch.participant, "participant")?,
             vote,
             acknowledged: branch.acknowledged,
+            waiting: branch
+                .waiting
+                .map(TryInto::try_into)
+                .transpose()
+                .within("waiting")?,
         })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use nemcon_core::coordinator::event::WaitingView;
+    use nemcon_core::lock::LockKey;
     use nemcon_core::reason::Reason;
     use nemcon_core::time::Millis;
 
@@ -524,6 +511,11 @@ mod tests {
             participant: sample::name("bank-a"),
             vote,
             acknowledged: vote == Some(VoteKind::Yes),
+            waiting: vote.is_none().then(|| WaitingView {
+                key: LockKey::from(b"alice".to_vec()),
+                waited: Span(1_200),
+                blockers: vec![sample::first_transaction()],
+            }),
         };
         let [cause, _] = sample::causes();
         View {
