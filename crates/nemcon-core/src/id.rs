@@ -37,7 +37,7 @@ mod uuid_bytes {
 macro_rules! uuid_id {
     ($(#[$meta:meta])* $name:ident) => {
         $(#[$meta])*
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
         #[cbor(transparent)]
         pub struct $name(#[n(0)] #[cbor(with = "uuid_bytes")] Uuid);
 
@@ -151,7 +151,9 @@ impl ParticipantId {
 macro_rules! number {
     ($(#[$meta:meta])* $name:ident) => {
         $(#[$meta])*
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+        #[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode,
+)]
         #[cbor(transparent)]
         pub struct $name(#[n(0)] pub u64);
 
@@ -194,7 +196,7 @@ number! {
 }
 
 /// Where an attempt stands in its coordinator's order: epoch, then sequence.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 pub struct Position {
     /// The coordinator's epoch when the attempt began.
     #[n(0)]
@@ -210,11 +212,27 @@ impl fmt::Display for Position {
     }
 }
 
+/// How far a participant's log has come. In one data directory boot and record
+/// only grow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+pub struct LogPosition {
+    /// The boot in which it is so.
+    #[n(0)]
+    pub boot: Boot,
+    /// The last record.
+    #[n(1)]
+    pub lsn: Lsn,
+    /// Which life of that boot: a number that another start would not have. A
+    /// directory and its copy that are both started have one boot and two lives.
+    #[n(2)]
+    pub life: u32,
+}
+
 /// One try of a coordinator to carry out a transaction.
 ///
 /// Shown as `1f0c…/3.17`: the start of the coordinator's identity, its epoch,
 /// the sequence.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 pub struct AttemptId {
     /// Whose attempt it is.
     #[n(0)]
@@ -240,7 +258,7 @@ impl fmt::Debug for AttemptId {
 /// The name a participant registers under and operations address it by.
 ///
 /// 1 to 64 characters of `A–Z a–z 0–9 . _ -`, the first a letter or a digit.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Encode)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Encode)]
 #[cbor(transparent)]
 pub struct ParticipantName(#[n(0)] String);
 

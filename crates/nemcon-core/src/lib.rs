@@ -36,6 +36,8 @@ extern crate alloc;
 
 pub mod codec;
 pub mod coordinator;
+pub mod deadlock;
+pub mod fingerprint;
 pub mod history;
 pub mod id;
 pub mod invariants;
@@ -46,6 +48,7 @@ pub mod message;
 pub mod output;
 pub mod parking;
 pub mod participant;
+pub mod planted;
 pub mod reason;
 pub mod resource;
 pub mod time;

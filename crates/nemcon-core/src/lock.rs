@@ -10,17 +10,22 @@
 //! - Locks are let go all at once, at the end of the attempt.
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::fmt;
+use core::hash::{Hash, Hasher};
+use core::ops::Bound;
 
 use minicbor::{Decode, Encode};
 
+use crate::fingerprint::{self, Fingerprint};
 use crate::id::Boot;
+use crate::planted::{Bug, Planted};
+use crate::time::Millis;
 
 /// What a lock is on. The resource chooses the bytes; their order is the order
 /// in which an action's locks are taken.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LockKey(Box<[u8]>);
 
 impl LockKey {
@@ -66,7 +71,7 @@ impl<'b, C> Decode<'b, C> for LockKey {
 }
 
 /// How a key is locked. The order is that of strength.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 #[cbor(index_only)]
 pub enum Mode {
     /// Others may read too.
@@ -78,14 +83,16 @@ pub enum Mode {
 }
 
 impl Mode {
-    const fn is_compatible_with(self, other: Self) -> bool {
+    /// Whether two owners may hold a key in these modes.
+    #[must_use]
+    pub const fn is_compatible_with(self, other: Self) -> bool {
         matches!((self, other), (Self::Shared, Self::Shared))
     }
 }
 
 /// Proof of a grant that only grows: a store that remembers the highest token it
 /// has seen can turn away a holder whose lock was taken from it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Token {
     /// The participant's boot number.
     pub boot: Boot,
@@ -100,29 +107,150 @@ pub enum Grant {
     Granted(Token),
     /// The owner is in the queue. The number names this very wait.
     Waiting(u64),
+    /// There is no room for it.
+    Refused(Full),
 }
 
-/// One edge of the waits-for graph.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Edge<O> {
-    /// Who waits.
-    pub waiter: O,
-    /// For whom: a holder, or an incompatible waiter ahead in the queue.
-    pub holder: O,
-    /// The wait's number.
+/// What there may be no more of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Full {
+    /// The owner holds as many locks as one may.
+    Held,
+    /// As many wait for the key as may.
+    Waiters,
+}
+
+/// How much of each there may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Locks of one owner. Default 10,000.
+    pub held: usize,
+    /// Owners that wait for one key. Default 1,000: whoever comes behind so many
+    /// would wait longer than anybody should.
+    pub waiters: usize,
+}
+
+impl Limits {
+    /// The defaults.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            held: 10_000,
+            waiters: 1_000,
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Somebody who holds a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Holder<O> {
+    /// Who.
+    pub owner: O,
+    /// How.
+    pub mode: Mode,
+    /// The proof of it.
+    pub token: Token,
+    /// Since when.
+    pub since: Millis,
+}
+
+/// Somebody who waits for a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Waiter<O> {
+    /// Who.
+    pub owner: O,
+    /// What for.
+    pub mode: Mode,
+    /// Names this very wait.
     pub wait: u64,
+    /// Since when.
+    pub since: Millis,
 }
 
-#[derive(Clone, Debug)]
-struct Waiter<O> {
-    owner: O,
+/// A key, who holds it, and who waits for it, in the order of service.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Queue<O> {
+    /// The key.
+    pub key: LockKey,
+    /// Who holds it.
+    pub holders: Vec<Holder<O>>,
+    /// Who waits.
+    pub waiters: Vec<Waiter<O>>,
+}
+
+impl<O: Ord + Copy> Queue<O> {
+    /// For whom the waiter at this place waits, each once: the holders, and those
+    /// ahead of it, with which it is not compatible.
+    pub fn blockers(&self, place: usize) -> impl Iterator<Item = O> + '_ {
+        let waiter = self.waiters.get(place);
+        // A reader that waits to write is ahead of all who do not hold the key, and
+        // is met once, as what it wants to be.
+        let wants = |owner: O| self.waiters.iter().find(|it| it.owner == owner);
+        let holds = |owner: O| self.holders.iter().any(|it| it.owner == owner);
+        let holders = self.holders.iter().map(move |it| {
+            let wanted = wants(it.owner).map_or(it.mode, |waiter| waiter.mode);
+            (it.owner, wanted.max(it.mode))
+        });
+        let ahead = self.waiters.iter().take(place);
+        let ahead = ahead.map(|it| (it.owner, it.mode));
+        let ahead = ahead.filter(move |(owner, _)| !holds(*owner));
+        let blocks = move |(owner, mode): &(O, Mode)| {
+            waiter.is_some_and(|it| it.owner != *owner && !it.mode.is_compatible_with(*mode))
+        };
+        let all = holders.chain(ahead).filter(blocks);
+        all.map(|(owner, _)| owner)
+    }
+}
+
+/// Tokens and the numbers of waits only grow, and nothing here decides by them.
+impl<O: Hash> Fingerprint for Table<O> {
+    fn fingerprint<H: Hasher>(&self, into: &mut H) {
+        let Self {
+            boot,
+            limits: _,
+            planted: _,
+            tokens: _,
+            requests: _,
+            entries,
+            held,
+            waiting,
+        } = self;
+        boot.hash(into);
+        fingerprint::all(entries.iter(), into, |(key, entry), into| {
+            key.hash(into);
+            let Entry { holders, queue } = entry;
+            fingerprint::all(holders.iter(), into, |(owner, held), into| {
+                (owner, held.mode).hash(into);
+            });
+            fingerprint::all(queue.iter(), into, |waiter, into| {
+                (&waiter.owner, waiter.mode).hash(into);
+            });
+        });
+        held.hash(into);
+        fingerprint::all(waiting.iter(), into, |(owner, (key, _)), into| {
+            (owner, key).hash(into);
+        });
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Held {
     mode: Mode,
-    wait: u64,
+    token: Token,
+    since: Millis,
+    /// The number of the request, among all requests.
+    asked: u64,
 }
 
 #[derive(Clone, Debug)]
 struct Entry<O> {
-    holders: BTreeMap<O, (Mode, Token)>,
+    holders: BTreeMap<O, Held>,
     queue: VecDeque<Waiter<O>>,
 }
 
@@ -131,7 +259,21 @@ impl<O: Ord + Copy> Entry<O> {
     fn admits(&self, owner: O, mode: Mode) -> bool {
         self.holders
             .iter()
-            .all(|(holder, (held, _))| *holder == owner || mode.is_compatible_with(*held))
+            .all(|(holder, held)| *holder == owner || mode.is_compatible_with(held.mode))
+    }
+
+    fn queue(&self, key: &LockKey) -> Queue<O> {
+        let holder = |(owner, held): (&O, &Held)| Holder {
+            owner: *owner,
+            mode: held.mode,
+            token: held.token,
+            since: held.since,
+        };
+        Queue {
+            key: key.clone(),
+            holders: self.holders.iter().map(holder).collect(),
+            waiters: self.queue.iter().copied().collect(),
+        }
     }
 }
 
@@ -142,21 +284,26 @@ impl<O: Ord + Copy> Entry<O> {
 #[derive(Clone, Debug)]
 pub struct Table<O> {
     boot: Boot,
+    limits: Limits,
+    planted: Planted,
     tokens: u64,
-    waits: u64,
+    /// Counts requests; that of a wait is its number.
+    requests: u64,
     entries: BTreeMap<LockKey, Entry<O>>,
     held: BTreeMap<O, Vec<LockKey>>,
-    waiting: BTreeMap<O, LockKey>,
+    waiting: BTreeMap<O, (LockKey, u64)>,
 }
 
 impl<O: Ord + Copy> Table<O> {
     /// An empty table whose tokens carry `boot`.
     #[must_use]
-    pub const fn new(boot: Boot) -> Self {
+    pub const fn new(boot: Boot, limits: Limits, planted: Planted) -> Self {
         Self {
             boot,
+            limits,
+            planted,
             tokens: 0,
-            waits: 0,
+            requests: 0,
             entries: BTreeMap::new(),
             held: BTreeMap::new(),
             waiting: BTreeMap::new(),
@@ -171,33 +318,48 @@ impl<O: Ord + Copy> Table<O> {
 
     /// Asks for a key. Asking again for what is held, or waited for, changes
     /// nothing.
-    pub fn request(&mut self, owner: O, key: &LockKey, mode: Mode) -> Grant {
+    pub fn request(&mut self, now: Millis, owner: O, key: &LockKey, mode: Mode) -> Grant {
+        self.requests += 1;
+        let asked = self.requests;
+        let count = self.held.get(&owner).map_or(0, Vec::len);
         let Some(entry) = self.entries.get_mut(key) else {
+            if count >= self.limits.held {
+                return Grant::Refused(Full::Held);
+            }
             let entry = Entry {
                 holders: BTreeMap::new(),
                 queue: VecDeque::new(),
             };
             self.entries.insert(key.clone(), entry);
-            return Grant::Granted(self.grant(owner, key, mode));
+            return Grant::Granted(self.grant(now, owner, key, mode, asked));
         };
         let held = entry.holders.get(&owner).copied();
-        if let Some((held, token)) = held
-            && held >= mode
+        if let Some(held) = held
+            && held.mode >= mode
         {
-            return Grant::Granted(token);
+            return Grant::Granted(held.token);
         }
-        if let Some(waiter) = entry.queue.iter().find(|waiter| waiter.owner == owner) {
-            return Grant::Waiting(waiter.wait);
+        if let Some((_, wait)) = self.waiting.get(&owner).filter(|(at, _)| at == key) {
+            return Grant::Waiting(*wait);
         }
         let upgrade = held.is_some();
-        if (upgrade || entry.queue.is_empty()) && entry.admits(owner, mode) {
-            return Grant::Granted(self.grant(owner, key, mode));
+        if !upgrade && count >= self.limits.held {
+            return Grant::Refused(Full::Held);
         }
-        self.waits += 1;
+        let skips = self.planted.has(Bug::QueueSkipped);
+        let blind = upgrade && self.planted.has(Bug::UpgradeIgnoresReaders);
+        let first = upgrade || entry.queue.is_empty() || skips;
+        if first && (entry.admits(owner, mode) || blind) {
+            return Grant::Granted(self.grant(now, owner, key, mode, asked));
+        }
+        if entry.queue.len() >= self.limits.waiters {
+            return Grant::Refused(Full::Waiters);
+        }
         let waiter = Waiter {
             owner,
             mode,
-            wait: self.waits,
+            wait: asked,
+            since: now,
         };
         if upgrade {
             let upgrades = |w: &Waiter<O>| entry.holders.contains_key(&w.owner);
@@ -206,25 +368,25 @@ impl<O: Ord + Copy> Table<O> {
         } else {
             entry.queue.push_back(waiter);
         }
-        self.waiting.insert(owner, key.clone());
-        Grant::Waiting(self.waits)
+        self.waiting.insert(owner, (key.clone(), asked));
+        Grant::Waiting(asked)
     }
 
     /// Lets go of all that `owner` holds or waits for. Returns who was granted
     /// what they waited for, in the order of the grants.
-    pub fn release(&mut self, owner: O) -> Vec<O> {
+    pub fn release(&mut self, now: Millis, owner: O) -> Vec<O> {
         let mut granted = Vec::new();
-        if let Some(key) = self.waiting.remove(&owner) {
+        if let Some((key, _)) = self.waiting.remove(&owner) {
             if let Some(entry) = self.entries.get_mut(&key) {
                 entry.queue.retain(|waiter| waiter.owner != owner);
             }
-            self.serve(&key, &mut granted);
+            self.serve(now, &key, &mut granted);
         }
         for key in self.held.remove(&owner).unwrap_or_default() {
             if let Some(entry) = self.entries.get_mut(&key) {
                 entry.holders.remove(&owner);
             }
-            self.serve(&key, &mut granted);
+            self.serve(now, &key, &mut granted);
         }
         granted
     }
@@ -236,25 +398,32 @@ impl<O: Ord + Copy> Table<O> {
             .into_iter()
             .flatten()
             .filter_map(move |key| {
-                let (mode, _) = self.entries.get(key)?.holders.get(&owner)?;
-                Some((key, *mode))
+                let held = self.entries.get(key)?.holders.get(&owner)?;
+                Some((key, held.mode))
             })
     }
 
     /// Whether `owner` holds the key in `mode` or a stronger one.
     #[must_use]
     pub fn holds(&self, owner: O, key: &LockKey, mode: Mode) -> bool {
-        let held = self
-            .entries
-            .get(key)
-            .and_then(|entry| entry.holders.get(&owner));
-        held.is_some_and(|(held, _)| *held >= mode)
+        self.held_as(owner, key)
+            .is_some_and(|held| held.mode >= mode)
     }
 
-    /// What `owner` waits for, if it waits.
+    /// The token of the grant under which `owner` holds the key, if it does.
     #[must_use]
-    pub fn awaited_by(&self, owner: O) -> Option<&LockKey> {
-        self.waiting.get(&owner)
+    pub fn token(&self, owner: O, key: &LockKey) -> Option<Token> {
+        self.held_as(owner, key).map(|held| held.token)
+    }
+
+    fn held_as(&self, owner: O, key: &LockKey) -> Option<&Held> {
+        self.entries.get(key)?.holders.get(&owner)
+    }
+
+    /// What `owner` waits for, if it waits, and the number of that wait.
+    #[must_use]
+    pub fn awaited_by(&self, owner: O) -> Option<(&LockKey, u64)> {
+        self.waiting.get(&owner).map(|(key, wait)| (key, *wait))
     }
 
     /// Who holds anything.
@@ -276,55 +445,77 @@ impl<O: Ord + Copy> Table<O> {
         self.waiting.len()
     }
 
-    /// The edges of one waiter: to the holders and to those ahead of it that it
-    /// is not compatible with.
+    /// Whether anybody waits for a key that `owner` holds.
     #[must_use]
-    pub fn edges(&self, waiter: O) -> Vec<Edge<O>> {
-        let entry = self
-            .waiting
-            .get(&waiter)
-            .and_then(|key| self.entries.get(key));
-        let Some(entry) = entry else {
-            return Vec::new();
-        };
-        let mut ahead: Vec<(O, Mode)> = entry
-            .holders
-            .iter()
-            .map(|(holder, (mode, _))| (*holder, *mode))
-            .collect();
-        for other in &entry.queue {
-            if other.owner == waiter {
-                let blocks = |(owner, mode): &(O, Mode)| {
-                    *owner != waiter && !other.mode.is_compatible_with(*mode)
-                };
-                let edge = |(holder, _)| Edge {
-                    waiter,
-                    holder,
-                    wait: other.wait,
-                };
-                return ahead.into_iter().filter(blocks).map(edge).collect();
-            }
-            ahead.push((other.owner, other.mode));
-        }
-        Vec::new()
+    pub fn is_waited_for(&self, owner: O) -> bool {
+        let mut held = self.held.get(&owner).into_iter().flatten();
+        held.any(|key| {
+            let entry = self.entries.get(key);
+            entry.is_some_and(|entry| entry.queue.iter().any(|waiter| waiter.owner != owner))
+        })
     }
 
-    fn grant(&mut self, owner: O, key: &LockKey, mode: Mode) -> Token {
+    /// The key, who holds it and who waits for it; `None` if nobody does.
+    #[must_use]
+    pub fn queue(&self, key: &LockKey) -> Option<Queue<O>> {
+        self.entries.get(key).map(|entry| entry.queue(key))
+    }
+
+    /// The keys somebody waits for.
+    pub fn contended(&self) -> impl Iterator<Item = Queue<O>> + '_ {
+        let keys: BTreeSet<&LockKey> = self.waiting.values().map(|(key, _)| key).collect();
+        keys.into_iter().filter_map(|key| self.queue(key))
+    }
+
+    /// Up to `max` keys that are held, in their order, from behind `after` on.
+    pub fn page(&self, after: Option<&LockKey>, max: usize) -> impl Iterator<Item = Queue<O>> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let entries = self.entries.range((from, Bound::Unbounded)).take(max);
+        entries.map(|(key, entry)| entry.queue(key))
+    }
+
+    /// Somebody who waits, and a holder who asked later and does not wait: nobody
+    /// overtakes but a reader that wants to write what it has read.
+    #[must_use]
+    pub fn overtaken(&self) -> Option<(O, O)> {
+        self.waiting.iter().find_map(|(owner, (key, wait))| {
+            let entry = self.entries.get(key)?;
+            if entry.holders.contains_key(owner) {
+                return None;
+            }
+            let mut holders = entry.holders.iter();
+            let later = holders.find(|(_, held)| held.asked > *wait)?;
+            Some((*owner, *later.0))
+        })
+    }
+
+    fn grant(&mut self, now: Millis, owner: O, key: &LockKey, mode: Mode, asked: u64) -> Token {
         self.tokens += 1;
         let token = Token {
             boot: self.boot,
             counter: self.tokens,
         };
-        if let Some(entry) = self.entries.get_mut(key)
-            && entry.holders.insert(owner, (mode, token)).is_none()
-        {
-            self.held.entry(owner).or_default().push(key.clone());
+        let Some(entry) = self.entries.get_mut(key) else {
+            return token;
+        };
+        match entry.holders.get_mut(&owner) {
+            Some(held) => (held.mode, held.token) = (mode, token),
+            None => {
+                let held = Held {
+                    mode,
+                    token,
+                    since: now,
+                    asked,
+                };
+                entry.holders.insert(owner, held);
+                self.held.entry(owner).or_default().push(key.clone());
+            }
         }
         token
     }
 
     /// Grants from the head of the queue for as long as that is possible.
-    fn serve(&mut self, key: &LockKey, granted: &mut Vec<O>) {
+    fn serve(&mut self, now: Millis, key: &LockKey, granted: &mut Vec<O>) {
         while let Some(entry) = self.entries.get_mut(key) {
             let Some(head) = entry.queue.front() else {
                 if entry.holders.is_empty() {
@@ -332,13 +523,13 @@ impl<O: Ord + Copy> Table<O> {
                 }
                 return;
             };
-            let (owner, mode) = (head.owner, head.mode);
+            let (owner, mode, asked) = (head.owner, head.mode, head.wait);
             if !entry.admits(owner, mode) {
                 return;
             }
             entry.queue.pop_front();
             self.waiting.remove(&owner);
-            self.grant(owner, key, mode);
+            self.grant(now, owner, key, mode, asked);
             granted.push(owner);
         }
     }

@@ -1,10 +1,13 @@
 //! The one shape of all machines.
 
+use alloc::format;
 use alloc::vec::Vec;
+use core::fmt::Display;
 
 use crate::codec::{Codec, CorruptLog};
 use crate::id::Lsn;
 use crate::output::Output;
+use crate::reason::{Reason, Refusal};
 use crate::time::Millis;
 
 /// What the shell itself tells a machine, next to the machine's own events.
@@ -14,6 +17,45 @@ pub enum Wake {
     Durable(Lsn),
     /// The time that [`Machine::next_deadline`] named has come.
     DeadlinePassed,
+    /// How much room the log has, now that this has changed.
+    Room(Room),
+}
+
+/// Whether the log has room for more.
+///
+/// Where it is short, a machine begins nothing new that would write. What has
+/// begun goes on, for to end it takes less room than to keep it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Room {
+    /// There is enough.
+    #[default]
+    Enough,
+    /// There is too little to begin anything.
+    Short {
+        /// Bytes that are free on the log's file system.
+        free: u64,
+        /// Bytes that have to be free for new work to begin.
+        wanted: u64,
+    },
+}
+
+impl Room {
+    /// Why `node` begins nothing new, if the room is short. Nothing of what was
+    /// asked for has been done.
+    #[must_use]
+    pub fn refusal(self, node: impl Display) -> Option<Refusal> {
+        let Self::Short { free, wanted } = self else {
+            return None;
+        };
+        let mib = |bytes: u64| bytes >> 20;
+        let why = format!(
+            "the disk under the data directory of {node} has {} MiB left; nothing new begins \
+             there before {} MiB are free: make some room on that file system",
+            mib(free),
+            mib(wanted),
+        );
+        Some(Refusal::retryable(Reason::DISK_FULL, why))
+    }
 }
 
 /// A value of the machine's data, kept outside the log.

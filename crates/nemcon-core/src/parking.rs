@@ -17,7 +17,7 @@ pub const LATER_MAX: Span = Span(10);
 pub const IDLE_MAX: Span = Span::from_secs(1);
 
 /// Parked effects in the order they were asked for.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Parking<E> {
     parked: VecDeque<(Lsn, E)>,
     /// Flush so far at once.
@@ -94,6 +94,11 @@ impl<E> Parking<E> {
         self.parked.pop_front().map(|(_, effect)| effect)
     }
 
+    /// The waiting effects in their order, each with the record it waits for.
+    pub fn iter(&self) -> impl Iterator<Item = (Lsn, &E)> {
+        self.parked.iter().map(|(lsn, effect)| (*lsn, effect))
+    }
+
     /// How many effects are waiting.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -123,6 +128,7 @@ mod tests {
         parking.park(Millis(0), &mut out);
         assert!(parking.flush_is_due(Millis(0)));
         assert!(!parking.flush_is_due(Millis(99)), "asked already");
+        assert!(parking.iter().eq([(Lsn(1), &"yes")]));
         assert_eq!(parking.pop_ripe(Lsn(0)), None);
         assert_eq!(parking.pop_ripe(Lsn(1)), Some("yes"));
     }

@@ -3,6 +3,7 @@
 use alloc::borrow::Cow;
 use alloc::string::String;
 use core::fmt;
+use core::hash::{Hash, Hasher};
 
 use minicbor::{Decode, Encode};
 
@@ -10,7 +11,7 @@ use crate::limits;
 
 /// A stable word like `LOCK_TIMEOUT`. The protocol's own are constants of this
 /// type; a participant adds those of its business.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Reason(Cow<'static, str>);
 
 macro_rules! reasons {
@@ -29,6 +30,13 @@ reasons! {
     // Why a transaction was aborted.
     /// A lock was not to be had within the wait limit. A rerun can help.
     LOCK_TIMEOUT,
+    /// The transaction waited in a circle with others, was the youngest of them, and
+    /// gave way. A rerun of the same age helps.
+    DEADLOCK,
+    /// The transaction holds as many locks at one participant as one may.
+    TOO_MANY_LOCKS,
+    /// As many transactions wait for a lock as may. A rerun can help, later.
+    TOO_MANY_WAITERS,
     /// The transaction's deadline passed before all votes were in. A rerun can help.
     DEADLINE_EXCEEDED,
     /// The client asked for the abort.
@@ -75,10 +83,18 @@ reasons! {
     NOT_SERVING,
     /// Another data directory is registered under that name.
     PARTICIPANT_REPLACED,
+    /// The participant's data directory is an old copy of one that has promised
+    /// more since.
+    PARTICIPANT_SET_BACK,
     /// The participant still has unfinished business.
     PARTICIPANT_BUSY,
     /// Too much is in flight; slow down.
     TOO_MANY_REQUESTS,
+    /// A node's disk is nearly full: it begins nothing new. Also why a transaction
+    /// was aborted, where a participant says so. A rerun can help.
+    DISK_FULL,
+    /// A backup took too long, or nobody took it; the node goes on.
+    BACKUP_GIVEN_UP,
     /// A node could not be reached; send again.
     UNREACHABLE,
     /// The node met an error of its own.
@@ -160,6 +176,14 @@ pub struct Refusal {
     /// Whether the same operations under a new id may succeed.
     #[n(2)]
     pub retryable: bool,
+}
+
+/// Equal refusals hash alike, and so do those that only differ in the sentence.
+impl Hash for Refusal {
+    fn hash<H: Hasher>(&self, into: &mut H) {
+        self.reason.hash(into);
+        self.retryable.hash(into);
+    }
 }
 
 impl Refusal {

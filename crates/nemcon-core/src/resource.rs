@@ -40,6 +40,12 @@ pub trait Resource {
     /// on the accounts.
     fn locks(&self, action: &Self::Action, want: &mut dyn FnMut(LockKey, Mode));
 
+    /// The key that clients lock when they lock something by its name.
+    ///
+    /// # Errors
+    /// A [`Refusal`] if there is no lock of that name, and can be none.
+    fn named(&self, name: &str) -> Result<LockKey, Refusal>;
+
     /// Runs the action.
     ///
     /// # Errors

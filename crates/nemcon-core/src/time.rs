@@ -10,7 +10,7 @@ use minicbor::{Decode, Encode};
 ///
 /// Clocks decide when to try again and how long to wait. They never decide
 /// safety: two nodes may disagree about the time by any amount.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 #[cbor(transparent)]
 pub struct Millis(#[n(0)] pub u64);
 
@@ -29,7 +29,7 @@ impl fmt::Display for Millis {
 }
 
 /// A length of time in milliseconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 #[cbor(transparent)]
 pub struct Span(#[n(0)] pub u64);
 

@@ -41,6 +41,29 @@ impl<K: Ord + Clone> Timers<K> {
         }
     }
 
+    /// How many are armed.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.by_key.len()
+    }
+
+    /// Whether none is armed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.by_key.is_empty()
+    }
+
+    /// All armed timers, in the order of their keys.
+    pub fn armed(&self) -> impl Iterator<Item = &K> {
+        self.by_key.keys()
+    }
+
+    /// Whether the timer is armed.
+    #[must_use]
+    pub fn is_armed(&self, key: &K) -> bool {
+        self.by_key.contains_key(key)
+    }
+
     /// When the next timer is due.
     #[must_use]
     pub fn next(&self) -> Option<Millis> {
@@ -102,6 +125,8 @@ mod tests {
         timers.arm("a", Millis(10));
         timers.arm("c", Millis(15));
         timers.disarm(&"c");
+        assert!(timers.armed().eq(&["a", "b"]));
+        assert!(timers.is_armed(&"b") && !timers.is_armed(&"c"));
         assert_eq!(timers.next(), Some(Millis(10)));
         assert_eq!(timers.pop_due(Millis(9)), None);
         assert_eq!(timers.pop_due(Millis(25)), Some("a"));

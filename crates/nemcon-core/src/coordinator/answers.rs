@@ -7,10 +7,11 @@ use super::event::Effect;
 use super::event::{Alarm, Ending, Reply, Report};
 use super::interactive::PieceAnswer;
 use super::record::{Cause, Damaged, Record};
-use super::transaction::Phase;
+use super::transaction::{Brought, Phase, Then};
 use super::{Coordinator, Output, refuse, reply};
-use crate::id::{AttemptId, ParticipantName, Position, TransactionId};
+use crate::id::{AttemptId, LogPosition, ParticipantName, Position, TransactionId};
 use crate::message::{Alone, Answer, Outcome, Payload, Trace};
+use crate::planted::Bug;
 use crate::reason::{Reason, Refusal};
 use crate::time::Millis;
 
@@ -42,19 +43,43 @@ impl Coordinator {
                 let answer = PieceAnswer {
                     number,
                     boot,
-                    results,
+                    brought: results.map(Brought::Results),
                 };
-                self.executed(now, from, position, answer, out);
+                self.piece_answered(now, from, position, answer, out);
             }
+            Answer::LocksAcquired {
+                attempt,
+                number,
+                boot,
+                tokens,
+            } => {
+                let Some(position) = ours(attempt) else {
+                    return;
+                };
+                let answer = PieceAnswer {
+                    number,
+                    boot,
+                    brought: tokens.map(Brought::Tokens),
+                };
+                self.piece_answered(now, from, position, answer, out);
+            }
+            Answer::Waits { look, report } => {
+                self.waits_reported(now, from, look, Some(report), out);
+            }
+            // Whether it was still there, the victim will tell.
+            Answer::WaitFailed { .. } => {}
             Answer::Voted {
                 attempt,
                 boot,
+                log_end: lsn,
+                life,
                 vote,
             } => {
                 let Some(position) = ours(attempt) else {
                     return;
                 };
-                self.voted(now, from, position, boot, vote, out);
+                let log = LogPosition { boot, lsn, life };
+                self.voted(now, from, position, log, vote, out);
             }
             Answer::Acknowledged { attempt, damage } => {
                 let Some(position) = ours(attempt) else {
@@ -93,9 +118,7 @@ impl Coordinator {
             Answer::Refused {
                 attempt: None,
                 refusal,
-            } => {
-                out.now.push(violated(from, &refusal));
-            }
+            } => out.now.extend(violated(from, &refusal)),
         }
     }
 
@@ -131,14 +154,21 @@ impl Coordinator {
                 // It has ended the attempt, and may have decided it before that.
                 let why = format!("participant {from} would not answer: {refusal}");
                 let unknown = Refusal::retryable(Reason::OUTCOME_UNKNOWN, why);
-                out.now.push(violated(from, &refusal));
+                // One that remembers little may have forgotten what it decided.
+                if refusal.reason != Reason::ATTEMPT_ENDED {
+                    out.now.extend(violated(from, &refusal));
+                }
                 self.refused_alone(transaction, unknown, out);
             }
             Phase::Committing if refusal.reason == Reason::LOST_PREPARE => {
                 self.record_damage(now, from, position, None, refusal.message, out);
                 self.acknowledged(now, from, position, out);
             }
-            Phase::Committing => out.now.push(violated(from, &refusal)),
+            // A late repeat of the prepare: the commit has overtaken it, and it may
+            // be forgotten there already.
+            Phase::Committing
+                if [Reason::ATTEMPT_ENDED, Reason::BELOW_FLOOR].contains(&refusal.reason) => {}
+            Phase::Committing => out.now.extend(violated(from, &refusal)),
             Phase::Inquiring { .. } | Phase::Deciding | Phase::Aborting(_) => {}
         }
     }
@@ -155,29 +185,15 @@ impl Coordinator {
         let Some(txn) = self.transactions.get_mut(&transaction) else {
             return;
         };
-        let Phase::Inquiring { unanswered, then } = &mut txn.phase else {
+        let Phase::Inquiring { unanswered, .. } = &mut txn.phase else {
             return;
         };
         match trace {
             Trace::None => {
                 unanswered.remove(from);
-                if !unanswered.is_empty() {
-                    return;
+                if unanswered.is_empty() {
+                    self.nobody_decided(now, transaction, out);
                 }
-                let operations = core::mem::take(then);
-                let interactive = !txn.one_shot;
-                let waiters = self.end_inquiry(transaction);
-                if interactive {
-                    self.open_interactive(transaction);
-                    let begun = waiters
-                        .into_iter()
-                        .map(|request| reply(request, Reply::Begun));
-                    return out.now.extend(begun);
-                }
-                if let Some(txn) = self.transactions.get_mut(&transaction) {
-                    txn.waiters = waiters;
-                }
-                self.start(now, transaction, operations, out);
             }
             Trace::Forgotten => {
                 let why = format!("transaction {transaction} is as old as outcomes forgotten");
@@ -210,8 +226,65 @@ impl Coordinator {
                     });
                 }
                 self.timers.disarm(&super::Timer::Deadline(transaction));
-                self.remember(now, transaction, ending, false);
+                self.remember(now, transaction, ending, None, out);
             }
+        }
+    }
+
+    /// Nobody has decided alone what we are about to run: it may begin.
+    fn nobody_decided(&mut self, now: Millis, transaction: TransactionId, out: &mut Output) {
+        // What only reads may be read again.
+        let (mut only_reads, mut is_over) = (false, false);
+        if let Some(txn) = self.transactions.get(&transaction)
+            && let Phase::Inquiring { then, .. } = &txn.phase
+        {
+            match then {
+                Then::Start(operations) => {
+                    only_reads = operations.iter().all(|(_, it)| it.read_only);
+                }
+                Then::Open => {}
+                Then::Refuse => is_over = true,
+            }
+        }
+        if self.may_have_lost(transaction) && !only_reads {
+            let refusal = self.lost_before_restoration(transaction);
+            return self.drop_unstarted(transaction, refusal, out);
+        }
+        // Asked in this epoch, a participant may yet decide: a late repeat of the
+        // question may reach it.
+        let asked = self.unanswered.get(&transaction);
+        let asked = asked.is_some_and(|asked| {
+            let txn = self.transactions.get(&transaction);
+            txn.is_none_or(|txn| !txn.one_shot || txn.hash != *asked)
+        });
+        if asked && !only_reads {
+            let refusal = self.unknown_transaction(transaction);
+            return self.drop_unstarted(transaction, refusal, out);
+        }
+        if is_over {
+            let refusal = self.not_open(transaction);
+            return self.drop_unstarted(transaction, refusal, out);
+        }
+        let waiters = self.end_inquiry(transaction);
+        let Some(txn) = self.transactions.get_mut(&transaction) else {
+            return;
+        };
+        let Phase::Inquiring { then, .. } = &mut txn.phase else {
+            return;
+        };
+        match core::mem::replace(then, Then::Open) {
+            Then::Start(operations) => {
+                txn.waiters = waiters;
+                self.start(now, transaction, operations, out);
+            }
+            Then::Open => {
+                self.open_interactive(transaction);
+                let begun = waiters.into_iter();
+                let begun = begun.map(|request| reply(request, Reply::Begun { epoch: self.epoch }));
+                out.now.extend(begun);
+            }
+            // Refused above.
+            Then::Refuse => {}
         }
     }
 
@@ -227,7 +300,8 @@ impl Coordinator {
         out: &mut Output,
     ) {
         let key = (attempt, participant.clone());
-        if self.damage.contains_key(&key) {
+        let ignored = by_hand.is_some() && self.settings.planted.has(Bug::DamageNotRecorded);
+        if self.damage.contains_key(&key) || ignored {
             return;
         }
         let running = self.attempts.get(&attempt).copied();
@@ -265,7 +339,12 @@ fn is_about_the_request(refusal: &Refusal) -> bool {
     refusal.reason == Reason::TRANSACTION_ID_REUSED || refusal.reason == Reason::OUTCOME_FORGOTTEN
 }
 
-fn violated(participant: &ParticipantName, refusal: &Refusal) -> Effect {
+/// The alarm for a refusal that should not have come. One that waits to be taken
+/// as it was restored breaks no rule: its operator is told when it registers.
+fn violated(participant: &ParticipantName, refusal: &Refusal) -> Option<Effect> {
+    if refusal.reason == Reason::PARTICIPANT_SET_BACK {
+        return None;
+    }
     let (participant, what) = (participant.clone(), refusal.to_string());
-    Effect::Alarm(Alarm::ProtocolViolated { participant, what })
+    Some(Effect::Alarm(Alarm::ProtocolViolated { participant, what }))
 }

@@ -8,13 +8,14 @@ use alloc::vec::Vec;
 
 use super::event::VoteKind;
 use super::record::Record;
-use super::transaction::{Branch, Phase, Transaction};
+use super::transaction::{Branch, Brought, Phase, Transaction};
 use super::{Coordinator, HORIZON_STEP, Output, Timer};
 use crate::id::{ParticipantName, TransactionId};
 use crate::message::{
-    Call, CommitOnePhase, Execute, Failure, Operation, Payload, Peer, Prepare, Task, ToParticipant,
-    Work,
+    AcquireLocks, Call, CommitOnePhase, Execute, Failure, Operation, Payload, Peer, Prepare, Task,
+    ToParticipant, Work,
 };
+use crate::planted::Bug;
 use crate::time::{Millis, Span};
 
 impl Coordinator {
@@ -35,6 +36,7 @@ impl Coordinator {
         };
         let patience = match &message {
             ToParticipant::Execute(_)
+            | ToParticipant::AcquireLocks(_)
             | ToParticipant::Prepare(_)
             | ToParticipant::CommitOnePhase(_) => {
                 self.settings.lock_wait + self.settings.call_timeout
@@ -43,9 +45,18 @@ impl Coordinator {
             | ToParticipant::Commit(_)
             | ToParticipant::Abort(_)
             | ToParticipant::Release(_)
-            | ToParticipant::Inquire(_) => self.settings.call_timeout,
+            | ToParticipant::Inquire(_)
+            | ToParticipant::ReportWaits(_)
+            | ToParticipant::FailWait(_) => self.settings.call_timeout,
         };
+        let locks = matches!(
+            message,
+            ToParticipant::Execute(_) | ToParticipant::AcquireLocks(_) | ToParticipant::Prepare(_)
+        );
         let alone = matches!(message, ToParticipant::CommitOnePhase(_));
+        if let Some(member) = self.members.get_mut(to).filter(|_| alone) {
+            member.alone_through = member.alone_through.max(transaction.minted_at());
+        }
         let Some(effect) = self.frame(to, message) else {
             return;
         };
@@ -53,6 +64,12 @@ impl Coordinator {
             out.after.push(effect);
         } else {
             out.now.push(effect);
+        }
+        if let Some(txn) = self.transactions.get(&transaction)
+            && locks
+            && txn.branches.len() > 1
+        {
+            self.note_lock_call(now, txn.attempt);
         }
         let tries = self.note_sent(transaction, to);
         let wait = self.retry_wait(tries);
@@ -93,7 +110,7 @@ impl Coordinator {
             self.horizon.logged = until;
             self.horizon.logged_lsn = out.persist(Record::AloneHorizon { until });
         }
-        minted <= self.horizon.durable
+        minted <= self.horizon.durable || self.settings.planted.has(Bug::AloneNotDeclared)
     }
 
     /// What a branch needs now.
@@ -129,12 +146,18 @@ impl Coordinator {
         match &txn.phase {
             Phase::Open(piece) if piece.unanswered.contains(to) => {
                 let number = branch.pieces;
-                let execute = Execute {
-                    task: task(),
-                    number,
-                    operations: operations(),
-                };
-                Some(ToParticipant::Execute(execute))
+                Some(match &piece.brought {
+                    Brought::Results(_) => ToParticipant::Execute(Execute {
+                        task: task(),
+                        number,
+                        operations: operations(),
+                    }),
+                    Brought::Tokens(_) => ToParticipant::AcquireLocks(AcquireLocks {
+                        task: task(),
+                        number,
+                        locks: branch.locks.iter().map(|(_, lock)| lock.clone()).collect(),
+                    }),
+                })
             }
             Phase::Preparing if branch.vote.is_none() => Some(ToParticipant::Prepare(Prepare {
                 task: task(),
@@ -195,7 +218,16 @@ impl Coordinator {
                 }
                 return;
             }
+            Call::ReportWaits(look) => {
+                if failure == Failure::Unreachable {
+                    self.mark_unreachable(now, to);
+                }
+                return self.waits_reported(now, to, look, None, out);
+            }
+            // The next look will find it again.
+            Call::FailWait(_) => return,
             Call::Execute(attempt, _)
+            | Call::AcquireLocks(attempt, _)
             | Call::Prepare(attempt)
             | Call::Commit(attempt)
             | Call::Abort(attempt)

@@ -9,12 +9,13 @@ use alloc::vec::Vec;
 
 use super::event::{AddressedOperation, Begin, Ending, Reply, Report, State};
 use super::record::Cause;
-use super::transaction::{Phase, Transaction};
+use super::transaction::{Phase, Then, Transaction};
 use super::{Coordinator, Drain, Output, Timer, refuse, reply};
 use crate::history::History;
 use crate::id::{ParticipantName, RequestId, TransactionId};
 use crate::limits;
 use crate::message::OperationsHash;
+use crate::planted::Bug;
 use crate::reason::{Reason, Refusal};
 use crate::time::Millis;
 
@@ -33,19 +34,27 @@ impl Coordinator {
         if self.answer_known(now, request, &begin, Some(hash), out) {
             return;
         }
+        let only_reads = operations.iter().all(|(_, operation)| operation.read_only);
         if let Err(refusal) = self
             .admit(now, &begin)
             .and_then(|()| self.check(&operations))
+            .and_then(|()| self.has_room(only_reads))
         {
             return out.now.push(refuse(request, refusal));
         }
         let transaction = begin.transaction;
-        let txn = self.new_transaction(now, &begin, hash, vec![request]);
+        let mut txn = self.new_transaction(now, &begin, hash, vec![request]);
+        let asked = self.unanswered.get(&transaction);
+        // The same participant is asked the same once more: it does nothing twice.
+        txn.asked_before = asked == Some(&hash);
+        let is_other = asked.is_some_and(|asked| *asked != hash);
         self.transactions.insert(transaction, txn);
         self.timers
             .arm(Timer::Deadline(transaction), self.deadline(now, &begin));
-        if transaction.minted_at() <= self.horizon.recovered {
-            self.inquire(now, transaction, operations, out);
+        let unasked = self.settings.planted.has(Bug::AloneNotAskedAbout);
+        let old = transaction.minted_at() <= self.horizon.recovered && !unasked;
+        if old || is_other {
+            self.inquire(now, transaction, Then::Start(operations), out);
         } else {
             self.start(now, transaction, operations, out);
         }
@@ -62,12 +71,13 @@ impl Coordinator {
         if let Some(txn) = self.transactions.get(&begin.transaction)
             && matches!(txn.phase, Phase::Open(_))
         {
-            return out.now.push(reply(request, Reply::Begun));
+            let begun = Reply::Begun { epoch: self.epoch };
+            return out.now.push(reply(request, begun));
         }
         if self.answer_known(now, request, &begin, None, out) {
             return;
         }
-        if let Err(refusal) = self.admit(now, &begin) {
+        if let Err(refusal) = self.admit(now, &begin).and_then(|()| self.has_room(false)) {
             return out.now.push(refuse(request, refusal));
         }
         let transaction = begin.transaction;
@@ -75,14 +85,16 @@ impl Coordinator {
         let mut txn = self.new_transaction(now, &begin, hash, Vec::new());
         txn.one_shot = false;
         self.timers.arm(Timer::Deadline(transaction), txn.deadline);
-        if transaction.minted_at() <= self.horizon.recovered {
+        let asked = self.unanswered.contains_key(&transaction);
+        if transaction.minted_at() <= self.horizon.recovered || asked {
             txn.waiters.push(request);
             self.transactions.insert(transaction, txn);
-            self.inquire(now, transaction, Vec::new(), out);
+            self.inquire(now, transaction, Then::Open, out);
         } else {
             self.transactions.insert(transaction, txn);
             self.open_interactive(transaction);
-            out.now.push(reply(request, Reply::Begun));
+            let begun = Reply::Begun { epoch: self.epoch };
+            out.now.push(reply(request, begun));
         }
     }
 
@@ -91,7 +103,7 @@ impl Coordinator {
         now + timeout.min(limits::DEADLINE_MAX)
     }
 
-    fn new_transaction(
+    pub(super) fn new_transaction(
         &self,
         now: Millis,
         begin: &Begin,
@@ -112,6 +124,7 @@ impl Coordinator {
             read_only: false,
             operations: 0,
             branches: BTreeMap::new(),
+            asked_before: false,
             waiters,
             voted_at: None,
         }
@@ -128,10 +141,21 @@ impl Coordinator {
         out: &mut Output,
     ) -> bool {
         let transaction = begin.transaction;
-        let known = self.transactions.get(&transaction).map(|txn| txn.hash);
-        let known = known.or_else(|| self.memory.get(transaction).map(|known| known.hash));
-        let Some(known) = known else { return false };
-        if hash.is_some_and(|hash| hash != known) {
+        let planted = &self.settings.planted;
+        let is_other = if let Some(txn) = self.transactions.get(&transaction) {
+            if planted.has(Bug::RunningRunsTwice) {
+                return false;
+            }
+            hash.is_some_and(|hash| hash != txn.hash)
+        } else if let Some(known) = self.memory.get(transaction) {
+            if planted.has(Bug::RememberedRunsAgain) {
+                return false;
+            }
+            hash.is_some_and(|hash| !known.has(hash))
+        } else {
+            return false;
+        };
+        if is_other && !planted.has(Bug::HashNotCompared) {
             let why = format!(
                 "transaction id {transaction} was used for other operations; choose a new one"
             );
@@ -181,7 +205,7 @@ impl Coordinator {
     }
 
     /// Whether a transaction under an unknown id may begin.
-    fn admit(&self, now: Millis, begin: &Begin) -> Result<(), Refusal> {
+    pub(super) fn admit(&self, now: Millis, begin: &Begin) -> Result<(), Refusal> {
         let id = begin.transaction;
         if self.drain != Drain::No {
             let why = "the coordinator is stopping; send again";
@@ -189,6 +213,7 @@ impl Coordinator {
         }
         if let Some(first) = begin.first_sent_to
             && first != self.identity
+            && !self.settings.planted.has(Bug::AnotherCoordinatorRuns)
         {
             let why = format!(
                 "the request first went to coordinator {first}, and this is {}; only that one \
@@ -197,7 +222,8 @@ impl Coordinator {
             );
             return Err(Refusal::new(Reason::WRONG_COORDINATOR, why));
         }
-        if self.memory.may_have_forgotten(id) {
+        let unmarked = self.settings.planted.has(Bug::ForgottenWithoutWatermark);
+        if self.memory.may_have_forgotten(id) && !unmarked {
             let why = format!("transaction {id} is as old as outcomes that were forgotten");
             return Err(Refusal::new(Reason::OUTCOME_FORGOTTEN, why));
         }
@@ -218,6 +244,14 @@ impl Coordinator {
             return Err(Refusal::retryable(Reason::TOO_MANY_REQUESTS, why));
         }
         Ok(())
+    }
+
+    /// Whether the log has room for a transaction; one that only reads needs none.
+    fn has_room(&self, only_reads: bool) -> Result<(), Refusal> {
+        match self.room.refusal("the coordinator") {
+            Some(refusal) if !only_reads => Err(refusal),
+            _ => Ok(()),
+        }
     }
 
     /// Whether the operations can be sent out at all.
@@ -243,11 +277,11 @@ impl Coordinator {
     }
 
     /// Asks everyone whether they decided this id alone before our restart.
-    fn inquire(
+    pub(super) fn inquire(
         &mut self,
         now: Millis,
         transaction: TransactionId,
-        then: Vec<AddressedOperation>,
+        then: Then,
         out: &mut Output,
     ) {
         let unanswered: BTreeSet<ParticipantName> = self.members.keys().cloned().collect();
@@ -379,13 +413,30 @@ impl Coordinator {
         }
     }
 
+    /// Why an unknown id does not run after a restoration from a backup.
+    pub(super) fn lost_before_restoration(&self, transaction: TransactionId) -> Refusal {
+        let through = self.lost_through().unwrap_or_default();
+        let why = format!(
+            "the coordinator was restored from a backup, and may have carried out transaction \
+             {transaction} after that; ids with a time up to {} ms since 1970 are not run: look \
+             at the participants whether it was carried out, and run it under a new id if not",
+            through.0
+        );
+        Refusal::new(Reason::OUTCOME_FORGOTTEN, why)
+    }
+
     /// Why nothing can be said of a transaction that is not known here.
     pub(super) fn unknown_transaction(&self, transaction: TransactionId) -> Refusal {
-        if transaction.minted_at() <= self.horizon.recovered {
+        let asked = self.unanswered.contains_key(&transaction);
+        if transaction.minted_at() <= self.horizon.recovered || asked {
+            let when = if asked {
+                ""
+            } else {
+                " before the coordinator restarted"
+            };
             let why = format!(
                 "transaction {transaction} is not known here, but a participant may have decided \
-                 it alone before the coordinator restarted; send it again under the same id to \
-                 learn the outcome"
+                 it alone{when}; send it again under the same id to learn the outcome"
             );
             return Refusal::retryable(Reason::OUTCOME_UNKNOWN, why);
         }

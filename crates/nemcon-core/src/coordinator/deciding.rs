@@ -10,8 +10,9 @@ use super::record::{Aborted, Cause, Decided, Record};
 use super::statistics::Sample;
 use super::transaction::{Phase, Transaction};
 use super::{Coordinator, Output, Timer, refuse, reply};
-use crate::id::{Boot, ParticipantName, Position, TransactionId};
+use crate::id::{Boot, LogPosition, Lsn, ParticipantName, Position, TransactionId};
 use crate::message::{Alone, Outcome, Payload, ToParticipant, Vote};
+use crate::planted::Bug;
 use crate::reason::{Reason, Refusal};
 use crate::time::Millis;
 
@@ -96,10 +97,12 @@ impl Coordinator {
         now: Millis,
         from: &ParticipantName,
         position: Position,
-        boot: Boot,
+        log: LogPosition,
         vote: Vote<Payload>,
         out: &mut Output,
     ) {
+        let planted = self.settings.planted;
+        let old_copy = self.refusal_of_another_life(from, log);
         let Some((transaction, txn)) = self.running(position) else {
             return;
         };
@@ -116,16 +119,23 @@ impl Coordinator {
             return;
         }
         branch.tries = 0;
+        // What it would promise, it might have promised otherwise before.
+        let vote = old_copy.map_or(vote, Vote::No);
         match vote {
             Vote::Yes(results) => {
                 branch.vote = Some(VoteKind::Yes);
                 // Results of an interactive transaction were answered before.
                 branch.results = results;
+                branch.promised = (log.lsn > Lsn(0)).then_some(log);
             }
             Vote::ReadOnly(results) => {
                 branch.vote = Some(VoteKind::ReadOnly);
                 branch.results = Some(results);
-                branch.boot = Some(boot);
+                branch.boot = Some(log.boot);
+            }
+            Vote::No(_) if planted.has(Bug::NoCountedAsYes) => {
+                branch.vote = Some(VoteKind::Yes);
+                branch.results = Some(Vec::new());
             }
             Vote::No(refusal) => {
                 branch.vote = Some(VoteKind::No);
@@ -136,7 +146,8 @@ impl Coordinator {
                 return self.abort(now, transaction, cause, out);
             }
         }
-        let complete = txn.all_voted();
+        let hasty = planted.has(Bug::VoteNotAwaited);
+        let complete = txn.all_voted() || hasty && txn.voters().count() + 1 >= txn.branches.len();
         self.timers
             .disarm(&Timer::Repeat(transaction, from.clone()));
         if complete {
@@ -172,6 +183,7 @@ impl Coordinator {
             return;
         };
         let voters: Vec<ParticipantName> = txn.voters().cloned().collect();
+        let promised = txn.promised();
         let readers = txn
             .branches
             .iter()
@@ -185,6 +197,7 @@ impl Coordinator {
             voters: voters.clone(),
             begun_at: txn.begun_at,
             at: now,
+            promised: Some(promised.clone()).filter(|all| all.iter().any(|it| it.lsn > Lsn(0))),
         }));
         txn.phase = Phase::Deciding;
         txn.history.enter(State::Prepared, now);
@@ -192,7 +205,12 @@ impl Coordinator {
         let holds_until_told = txn.one_shot && txn.read_only;
         let attempt = self.attempt_id(position);
         self.undurable.push_back((lsn, transaction));
-        self.timers.disarm(&Timer::Deadline(transaction));
+        if !self.settings.planted.has(Bug::DeadlineAbortsDecided) {
+            self.timers.disarm(&Timer::Deadline(transaction));
+        }
+        for (voter, promised) in voters.iter().zip(promised) {
+            self.note_promise(voter, promised);
+        }
         for reader in &readers {
             if let Some(member) = self.members.get_mut(reader) {
                 member.unfinished.remove(&position);
@@ -202,15 +220,21 @@ impl Coordinator {
                     .extend(self.frame(reader, ToParticipant::Release(attempt)));
             }
         }
-        out.after.extend(self.answers(transaction, &ending));
+        let answers = self.answers(transaction, &ending);
+        let unforced = self.settings.planted.has(Bug::DecisionNotForced);
+        let lane = if unforced {
+            &mut out.now
+        } else {
+            &mut out.after
+        };
+        lane.extend(answers);
         for voter in &voters {
             if self
                 .members
                 .get(voter)
                 .is_some_and(|member| member.reachable)
             {
-                out.after
-                    .extend(self.frame(voter, ToParticipant::Commit(attempt)));
+                lane.extend(self.frame(voter, ToParticipant::Commit(attempt)));
             }
         }
         self.note_change(transaction, out);
@@ -262,7 +286,12 @@ impl Coordinator {
         }));
         self.undurable.push_back((lsn, transaction));
         let ending = Ending::Aborted(cause.clone());
-        out.after.extend(self.answers(transaction, &ending));
+        let answers = self.answers(transaction, &ending);
+        if self.settings.planted.has(Bug::AbortNotForced) {
+            out.now.extend(answers);
+        } else {
+            out.after.extend(answers);
+        }
         if let Some(txn) = self.transactions.get_mut(&transaction) {
             txn.phase = Phase::Aborting(cause);
         }
@@ -320,14 +349,14 @@ impl Coordinator {
         let Some(txn) = self.transactions.get_mut(&transaction) else {
             return;
         };
-        let sent = txn.branches.values().any(|branch| branch.sent);
+        let sent = txn.asked_before || txn.branches.values().any(|branch| branch.sent);
         match &txn.phase {
             Phase::Inquiring { .. } => {
                 let why = format!("transaction {transaction} could not be looked up in time");
                 let refusal = Refusal::retryable(Reason::OUTCOME_UNKNOWN, why);
                 self.drop_unstarted(transaction, refusal, out);
             }
-            Phase::Alone if sent => {
+            Phase::Alone if sent && !self.settings.planted.has(Bug::AloneDeadlineAborts) => {
                 let why = format!(
                     "the only participant decides transaction {transaction} and has not answered \
                      in time; ask again"
@@ -344,6 +373,19 @@ impl Coordinator {
                     .find(|(_, b)| b.vote.is_none() && txn.one_shot);
                 let participant = silent.map(|(name, _)| name.clone());
                 let refusal = self.late(transaction, participant.as_ref());
+                self.abort(
+                    now,
+                    transaction,
+                    Cause {
+                        refusal,
+                        participant,
+                    },
+                    out,
+                );
+            }
+            Phase::Deciding if self.settings.planted.has(Bug::DeadlineAbortsDecided) => {
+                let refusal = self.late(transaction, None);
+                let participant = None;
                 self.abort(
                     now,
                     transaction,
@@ -378,6 +420,7 @@ impl Coordinator {
         &mut self,
         now: Millis,
         transaction: TransactionId,
+        lsn: Lsn,
         out: &mut Output,
     ) {
         let Some(txn) = self.transactions.get_mut(&transaction) else {
@@ -399,7 +442,7 @@ impl Coordinator {
                 let ending = Ending::Aborted(cause.clone());
                 txn.history.enter(State::Aborted, now);
                 self.note_change(transaction, out);
-                self.remember(now, transaction, ending, true);
+                self.remember(now, transaction, ending, Some(lsn), out);
             }
             Phase::Inquiring { .. }
             | Phase::Open(_)
@@ -429,7 +472,8 @@ impl Coordinator {
         branch.acknowledged = true;
         let open =
             |b: &super::transaction::Branch| b.vote == Some(VoteKind::Yes) && !b.acknowledged;
-        let complete = !txn.branches.values().any(open);
+        let complete = !txn.branches.values().any(open)
+            || self.settings.planted.has(Bug::FirstAcknowledgementEnds);
         if let Some(member) = self.members.get_mut(from) {
             member.unfinished.remove(&position);
         }
@@ -445,7 +489,7 @@ impl Coordinator {
         let Some(txn) = self.transactions.get_mut(&transaction) else {
             return;
         };
-        out.persist(Record::Ended {
+        let lsn = out.persist(Record::Ended {
             attempt: txn.attempt,
             at: now,
         });
@@ -453,7 +497,7 @@ impl Coordinator {
         let ending = Ending::Committed(txn.results());
         self.note_change(transaction, out);
         self.close_attempt(transaction);
-        self.remember(now, transaction, ending, true);
+        self.remember(now, transaction, ending, Some(lsn), out);
     }
 
     /// Ends a transaction of which nothing is written down here: it only read, or
@@ -476,7 +520,7 @@ impl Coordinator {
         out.now.extend(self.answers(transaction, &ending));
         self.note_change(transaction, out);
         self.close_attempt(transaction);
-        self.remember(now, transaction, ending, false);
+        self.remember(now, transaction, ending, None, out);
     }
 
     /// The only participant has decided.
@@ -527,6 +571,16 @@ impl Coordinator {
         let Some(txn) = self.transactions.remove(&transaction) else {
             return;
         };
+        // It may have decided before that. Until it says so nobody may be told that
+        // the transaction aborted, and no other runs under its id.
+        if refusal.reason != Reason::TRANSACTION_ID_REUSED {
+            self.unanswered.insert(transaction, txn.hash);
+            if self.unanswered.len() > self.settings.remember_max
+                && let Some((oldest, _)) = self.unanswered.pop_first()
+            {
+                self.memory.set_forgotten(oldest.minted_at());
+            }
+        }
         for request in txn.waiters {
             out.now.push(refuse(request, refusal.clone()));
         }
@@ -543,6 +597,7 @@ impl Coordinator {
         boot: Option<Boot>,
         out: &mut Output,
     ) {
+        let planted = self.settings.planted;
         let Some((transaction, txn)) = self.running(position) else {
             return;
         };
@@ -552,7 +607,8 @@ impl Coordinator {
         let Some(branch) = txn.branches.get_mut(from) else {
             return;
         };
-        if boot.is_none() || branch.boot != boot {
+        let proven = boot.is_some() && branch.boot == boot;
+        if !proven && !planted.has(Bug::ReleaseWithoutProof) {
             return self.run_again(now, transaction, out);
         }
         branch.released = true;
@@ -580,16 +636,19 @@ impl Coordinator {
     }
 
     /// Moves a finished transaction to the memory, and forgets what is too much.
+    /// `logged`: the record of its end, if it has one.
     pub(super) fn remember(
         &mut self,
         now: Millis,
         transaction: TransactionId,
         ending: Ending,
-        logged: bool,
+        logged: Option<Lsn>,
+        out: &mut Output,
     ) {
         let Some(txn) = self.transactions.remove(&transaction) else {
             return;
         };
+        self.unanswered.remove(&transaction);
         match ending.outcome() {
             Outcome::Committed => self.committed += 1,
             Outcome::Aborted => self.aborted += 1,
@@ -623,8 +682,15 @@ impl Coordinator {
         };
         self.memory
             .insert(transaction, remembered, self.settings.results_max);
-        self.memory
-            .forget(now, self.settings.remember_max, self.settings.remember_for);
+        self.forget(now, out);
+    }
+
+    /// Forgets outcomes that are too many or too old.
+    pub(super) fn forget(&mut self, now: Millis, out: &mut Output) {
+        let (max, age) = (self.settings.remember_max, self.settings.remember_for);
+        self.memory.forget(now, max, age, |through| {
+            out.persist(Record::Forgotten { through })
+        });
     }
 
     /// Tells those who watch that a transaction has changed.

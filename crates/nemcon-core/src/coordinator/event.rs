@@ -7,11 +7,14 @@ use super::record::{Cause, Damaged};
 use super::statistics::Statistics;
 use crate::history::History;
 use crate::id::{
-    AttemptId, Boot, CoordinatorId, Epoch, ParticipantId, ParticipantName, RequestId, TransactionId,
+    AttemptId, Boot, CoordinatorId, Epoch, LogPosition, ParticipantId, ParticipantName, RequestId,
+    TransactionId,
 };
+use crate::lock::{LockKey, Token};
 use crate::machine::Wake;
 use crate::message::{
-    Answer, Call, Failure, Frame, Operation, OperationsHash, Outcome, Payload, Verdict,
+    Answer, Call, Failure, Frame, LockRequest, Operation, OperationsHash, Outcome, Payload,
+    Verdict, WaitsReport,
 };
 use crate::reason::Refusal;
 use crate::time::{Millis, Span};
@@ -31,6 +34,9 @@ pub struct Begin {
 
 /// An operation and where it goes.
 pub type AddressedOperation = (ParticipantName, Operation<Payload>);
+
+/// A lock and where it is taken.
+pub type AddressedLock = (ParticipantName, LockRequest);
 
 /// What can happen to a coordinator.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,10 +67,26 @@ pub enum Event {
         request: RequestId,
         /// Which transaction.
         transaction: TransactionId,
+        /// The epoch in which it begun, as [`Reply::Begun`] says. In a later one a
+        /// late repeat of its beginning may have opened it anew, and empty.
+        epoch: Epoch,
         /// Numbers the client's pieces from 1: a repeat is answered from memory.
         number: u32,
         /// What to do.
         operations: Vec<AddressedOperation>,
+    },
+    /// A client locks something for an interactive transaction.
+    LocksRequested {
+        /// Who waits.
+        request: RequestId,
+        /// Which transaction.
+        transaction: TransactionId,
+        /// The epoch in which it began.
+        epoch: Epoch,
+        /// Numbers the client's pieces from 1, together with those of work.
+        number: u32,
+        /// What to lock.
+        locks: Vec<AddressedLock>,
     },
     /// A client asks for the commit of an interactive transaction.
     CommitRequested {
@@ -72,6 +94,8 @@ pub enum Event {
         request: RequestId,
         /// Which transaction.
         transaction: TransactionId,
+        /// The epoch in which it begun.
+        epoch: Epoch,
     },
     /// Somebody asks for an abort.
     AbortRequested {
@@ -146,6 +170,11 @@ pub enum Event {
         id: ParticipantId,
         /// Its URL.
         address: String,
+        /// How its present boot began, if it says so.
+        began: Option<LogPosition>,
+        /// Which restoration from a backup its data directory is of, if it is of
+        /// one.
+        restored: Option<u64>,
     },
     /// An operator removes a participant.
     RemoveRequested {
@@ -153,6 +182,9 @@ pub enum Event {
         request: RequestId,
         /// Its name.
         name: ParticipantName,
+        /// Why what it has not acknowledged is given up, if it is: recorded as
+        /// damage.
+        give_up: Option<String>,
     },
     /// Somebody asks for the participants.
     ParticipantsAsked {
@@ -177,6 +209,11 @@ pub enum Event {
         attempt: AttemptId,
         /// Where.
         participant: ParticipantName,
+    },
+    /// Somebody asks who waits for whom, at all participants.
+    WaitsAsked {
+        /// Who waits.
+        request: RequestId,
     },
     /// Somebody asks for figures.
     StatisticsAsked {
@@ -250,9 +287,14 @@ pub enum Reply {
     /// To run, commit and abort: the outcome.
     Finished(Report),
     /// To begin.
-    Begun,
+    Begun {
+        /// Our epoch: all that follows in this transaction names it.
+        epoch: Epoch,
+    },
     /// To execute: the results.
     Executed(Vec<Payload>),
+    /// To a request for locks: a token for each.
+    LocksAcquired(Vec<Token>),
     /// Refused, or not known: no outcome.
     Refused(Refusal),
     /// To "what is known of this transaction".
@@ -279,6 +321,8 @@ pub enum Reply {
     InDoubt(Vec<View>),
     /// To "what damage is recorded".
     Damage(Vec<Damaged>),
+    /// To "who waits for whom".
+    Waits(WaitsView),
     /// To a request for figures.
     Statistics(Statistics),
     /// It is done.
@@ -286,7 +330,7 @@ pub enum Reply {
 }
 
 /// An outcome as a client is told it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Report {
     /// Of which transaction.
     pub transaction: TransactionId,
@@ -295,7 +339,7 @@ pub struct Report {
 }
 
 /// How a transaction ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Ending {
     /// Everywhere; results in the order of the operations, unless a restart has
     /// lost them.
@@ -316,7 +360,7 @@ impl Ending {
 }
 
 /// States of a transaction at its coordinator.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum State {
     /// Begun; its commit has not been asked for.
     Init,
@@ -335,7 +379,7 @@ pub enum State {
 }
 
 /// How a participant voted, without the particulars.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum VoteKind {
     /// Yes.
     Yes,
@@ -368,6 +412,15 @@ pub struct View {
     pub decided_by_participant: bool,
 }
 
+/// Who waits for whom, as far as it could be learnt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WaitsView {
+    /// What each participant says.
+    pub reports: Vec<(ParticipantName, WaitsReport)>,
+    /// Participants that did not answer: what is waited for there is missing.
+    pub silent: Vec<ParticipantName>,
+}
+
 /// One participant's part, as it can be looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BranchView {
@@ -377,6 +430,19 @@ pub struct BranchView {
     pub vote: Option<VoteKind>,
     /// It has acknowledged.
     pub acknowledged: bool,
+    /// What it was seen to wait for, while it has not answered.
+    pub waiting: Option<WaitingView>,
+}
+
+/// A wait for a lock, as it can be looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WaitingView {
+    /// For which key.
+    pub key: LockKey,
+    /// How long it had waited when it was seen.
+    pub waited: Span,
+    /// For which transactions; not more than ten of them.
+    pub blockers: Vec<TransactionId>,
 }
 
 /// A participant, as it can be looked at.

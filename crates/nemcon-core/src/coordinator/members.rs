@@ -8,11 +8,32 @@ use alloc::vec::Vec;
 
 use super::event::{Effect, ParticipantView, Reply};
 use super::record::Record;
+use super::transaction::Phase;
 use super::{Coordinator, Output, Timer, refuse, reply};
-use crate::id::{Boot, ParticipantId, ParticipantName, Position, RequestId, TransactionId};
+use crate::id::{
+    Boot, LogPosition, Lsn, ParticipantId, ParticipantName, Position, RequestId, TransactionId,
+};
 use crate::message::{Frame, Header, Hello, ToParticipant};
+use crate::planted::Bug;
 use crate::reason::{Reason, Refusal};
 use crate::time::Millis;
+
+/// What a participant says of its data directory when it registers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Life {
+    /// How its present boot began, if it says so.
+    pub(super) began: Option<LogPosition>,
+    /// Which restoration from a backup it is of, if it is of one.
+    pub(super) restored: Option<u64>,
+}
+
+/// A participant as it registers.
+pub(super) struct Registration {
+    pub(super) name: ParticipantName,
+    pub(super) id: ParticipantId,
+    pub(super) address: String,
+    pub(super) life: Life,
+}
 
 /// One participant.
 #[derive(Clone, Debug)]
@@ -21,13 +42,55 @@ pub(super) struct Member {
     pub(super) address: String,
     /// It answered the last call, or none was made.
     pub(super) reachable: bool,
+    /// It has answered a hello since it registered, or since we started: it knows where
+    /// we are.
+    pub(super) greeted: bool,
     /// Probes in vain since it was last heard.
     pub(super) probes: u32,
     pub(super) boot: Option<Boot>,
+    /// What it said of its present life when it registered.
+    pub(super) life: Life,
+    /// How far its log had come with the last promise that counted: an old copy
+    /// of its data directory has not come so far.
+    pub(super) promised: Option<LogPosition>,
     /// Attempts with unfinished business here. The lowest is the floor.
     pub(super) unfinished: BTreeSet<Position>,
+    /// The highest time in the ids that it was asked to decide alone in this epoch.
+    pub(super) alone_through: Millis,
     /// Transactions it is asked about before they may run.
     pub(super) inquiries: BTreeSet<TransactionId>,
+}
+
+impl Member {
+    /// Whether another life than this one is known to have had its boot number.
+    fn has_another_life(&self, of: LogPosition) -> bool {
+        let known = [self.life.began, self.promised];
+        let mut known = known.into_iter().flatten();
+        known.any(|known| known.boot == of.boot && known.life != of.life)
+    }
+
+    /// What the log says of it.
+    pub(super) fn record(&self, name: ParticipantName) -> Record {
+        Record::Registered {
+            name,
+            id: self.id,
+            address: self.address.clone(),
+            began: self.life.began,
+            promised: self.promised,
+            restored: self.life.restored,
+        }
+    }
+}
+
+fn set_back(name: &ParticipantName, member: &Member, is: LogPosition, was: LogPosition) -> Refusal {
+    let why = format!(
+        "the data directory {} of participant {name} is an old copy: it is in boot {} with a log \
+         of {} records, and had come to boot {} and {} records with what it promised here. Start \
+         it with the newest one; if that is gone for good, first give up what was promised: \
+         nemcon participants remove {name} --give-up REASON",
+        member.id, is.boot, is.lsn, was.boot, was.lsn
+    );
+    Refusal::new(Reason::PARTICIPANT_SET_BACK, why)
 }
 
 /// All participants by name.
@@ -36,12 +99,21 @@ pub(super) type Members = BTreeMap<ParticipantName, Member>;
 impl Coordinator {
     pub(super) fn register(
         &mut self,
+        now: Millis,
         request: RequestId,
-        name: ParticipantName,
-        id: ParticipantId,
-        address: String,
+        registration: Registration,
         out: &mut Output,
     ) {
+        let Registration {
+            name,
+            id,
+            address,
+            life,
+        } = registration;
+        let refusal = self.refusal_of_restored(&name, id, life);
+        if let Some(refusal) = refusal.or_else(|| self.refusal_of_old_copy(&name, id, life.began)) {
+            return out.now.push(refuse(request, refusal));
+        }
         match self.members.get_mut(&name) {
             Some(member) if member.id != id => {
                 let why = format!(
@@ -52,14 +124,18 @@ impl Coordinator {
                 let refusal = Refusal::new(Reason::PARTICIPANT_REPLACED, why);
                 return out.now.push(refuse(request, refusal));
             }
-            Some(member) if member.address == address => {}
+            Some(member) if member.address == address && member.life == life => {}
             Some(member) => {
                 member.address.clone_from(&address);
-                self.record_member(name.clone(), id, address, out);
+                member.life = life;
+                self.record_member(&name, out);
             }
             None => {
-                self.insert_member(name.clone(), id, address.clone());
-                self.record_member(name.clone(), id, address, out);
+                self.insert_member(name.clone(), id, address);
+                if let Some(member) = self.members.get_mut(&name) {
+                    member.life = life;
+                }
+                self.record_member(&name, out);
             }
         }
         let registered = Reply::Registered {
@@ -68,22 +144,81 @@ impl Coordinator {
         };
         out.after.push(reply(request, registered));
         // Whoever registers is there: what waited for it can go on.
-        self.say_hello(&name, out);
+        self.greet(now, &name, out);
     }
 
-    fn record_member(
-        &self,
-        name: ParticipantName,
-        id: ParticipantId,
-        address: String,
-        out: &mut Output,
-    ) {
-        out.persist(Record::Registered {
-            name: name.clone(),
-            id,
-            address: address.clone(),
-        });
+    fn record_member(&self, name: &ParticipantName, out: &mut Output) {
+        let Some(member) = self.members.get(name) else {
+            return;
+        };
+        out.persist(member.record(name.clone()));
+        let (name, address) = (name.clone(), member.address.clone());
         out.now.push(Effect::Link { name, address });
+    }
+
+    /// Why a participant that was restored from a backup is not taken, or one that
+    /// was not, after we have taken its restoration. How far its log had come
+    /// proves nothing here: what it decided alone, and what it did for others,
+    /// was never reported. Only its removal, which is for a person to decide,
+    /// makes a newcomer of it.
+    fn refusal_of_restored(
+        &self,
+        name: &ParticipantName,
+        id: ParticipantId,
+        life: Life,
+    ) -> Option<Refusal> {
+        let member = self.members.get(name).filter(|member| member.id == id)?;
+        if member.life.restored == life.restored {
+            return None;
+        }
+        let is = match life.restored {
+            Some(_) => "was restored from a backup: what it did and promised since is lost",
+            None => "is an old one: another was restored from its backup and has taken its place",
+        };
+        let why = format!(
+            "the data directory {id} of participant {name} {is}. Start it with the newest one; if \
+             that is gone for good, first give up what was promised: nemcon participants remove \
+             {name} --give-up REASON"
+        );
+        Some(Refusal::new(Reason::PARTICIPANT_SET_BACK, why))
+    }
+
+    /// Why a participant is an old copy of one that has promised more since, if
+    /// it is one. Told by how its boot began: a log that was not set back is, at
+    /// each start, at least as long as at any promise before.
+    fn refusal_of_old_copy(
+        &self,
+        name: &ParticipantName,
+        id: ParticipantId,
+        began: Option<LogPosition>,
+    ) -> Option<Refusal> {
+        let member = self.members.get(name).filter(|member| member.id == id)?;
+        let (began, last) = (began?, member.promised.max(member.life.began)?);
+        let earlier = began.boot < last.boot;
+        let shorter = began.boot > last.boot && began.lsn < last.lsn;
+        (earlier || shorter || member.has_another_life(began))
+            .then(|| set_back(name, member, began, last))
+    }
+
+    /// The same of one that votes. A vote of an earlier boot may just be late.
+    pub(super) fn refusal_of_another_life(
+        &self,
+        name: &ParticipantName,
+        voted: LogPosition,
+    ) -> Option<Refusal> {
+        let member = self.members.get(name)?;
+        let last = member.promised.max(member.life.began)?;
+        (voted.lsn > Lsn(0) && member.has_another_life(voted))
+            .then(|| set_back(name, member, voted, last))
+    }
+
+    /// Notes how far a participant's log had come with a vote that counts.
+    pub(super) fn note_promise(&mut self, name: &ParticipantName, promised: LogPosition) {
+        if promised.lsn > Lsn(0)
+            && let Some(member) = self.members.get_mut(name)
+        {
+            member.promised = member.promised.max(Some(promised));
+        }
     }
 
     pub(super) fn insert_member(
@@ -96,35 +231,69 @@ impl Coordinator {
             id,
             address,
             reachable: true,
+            greeted: false,
             probes: 0,
             boot: None,
+            life: Life::default(),
+            promised: None,
             unfinished: BTreeSet::new(),
+            alone_through: Millis(0),
             inquiries: BTreeSet::new(),
         };
         self.members.insert(name, member);
     }
 
-    pub(super) fn remove(&mut self, request: RequestId, name: &ParticipantName, out: &mut Output) {
+    /// Forgets a participant. What it has not acknowledged is in the way, unless
+    /// it is given up: then each such decision is recorded as damage.
+    pub(super) fn remove(
+        &mut self,
+        now: Millis,
+        request: RequestId,
+        name: &ParticipantName,
+        give_up: Option<String>,
+        out: &mut Output,
+    ) {
         let Some(member) = self.members.get(name) else {
             return out
                 .now
                 .push(refuse(request, self.unknown_participant(name)));
         };
-        let unfinished = member.unfinished.len();
-        let branch_in_open = self.open.iter().any(|position| {
-            let txn = self
-                .attempts
-                .get(position)
-                .and_then(|id| self.transactions.get(id));
-            txn.is_some_and(|txn| txn.branches.contains_key(name))
+        let unfinished: Vec<Position> = member.unfinished.iter().copied().collect();
+        let alone_through = self.horizon.recovered.max(member.alone_through);
+        // What may yet send it work, and what is going to once its id is known not
+        // to have run.
+        let wanted = self.transactions.values().any(|txn| match &txn.phase {
+            Phase::Inquiring { unanswered, then } => {
+                unanswered.contains(name) || then.concerns(name)
+            }
+            Phase::Open(_) => txn.branches.contains_key(name),
+            // Of these there is unfinished business.
+            Phase::Preparing
+            | Phase::Releasing
+            | Phase::Alone
+            | Phase::Deciding
+            | Phase::Committing
+            | Phase::Aborting(_) => false,
         });
-        if unfinished > 0 || branch_in_open {
+        if wanted || !(unfinished.is_empty() || give_up.is_some()) {
             let why = format!(
-                "participant {name} has {unfinished} unfinished transactions; it must come back \
-                 and acknowledge them first"
+                "participant {name} has {} unfinished transactions; it must come back and \
+                 acknowledge them first",
+                unfinished.len()
             );
             let refusal = Refusal::retryable(Reason::PARTICIPANT_BUSY, why);
             return out.now.push(refuse(request, refusal));
+        }
+        for attempt in unfinished {
+            let why = give_up.clone().unwrap_or_default();
+            self.record_damage(now, name, attempt, None, why, out);
+            self.acknowledged(now, name, attempt, out);
+        }
+        // What it decided alone only it remembers: such ids are never run again.
+        if alone_through > Millis(0) {
+            self.memory.set_forgotten(alone_through);
+            let through = self.memory.forgotten();
+            out.persist(Record::Forgotten { through });
         }
         self.members.remove(name);
         self.timers.disarm(&Timer::Probe(name.clone()));
@@ -153,8 +322,12 @@ impl Coordinator {
             epoch: self.epoch,
             sequence: self.sequence.next(),
         };
+        if self.settings.planted.has(Bug::FloorTooHigh) {
+            return next;
+        }
         let first = member.unfinished.first().copied().unwrap_or(next);
-        self.open.first().copied().unwrap_or(next).min(first)
+        let open = self.open.first().copied().unwrap_or(next);
+        self.floor_held().unwrap_or(next).min(open).min(first)
     }
 
     /// A message with the header that goes with it now.
@@ -176,7 +349,19 @@ impl Coordinator {
         })
     }
 
-    pub(super) fn say_hello(&self, to: &ParticipantName, out: &mut Output) {
+    /// Says hello until it is answered. Whoever is in doubt asks at once then, and
+    /// whoever has something to report knows where.
+    pub(super) fn greet(&mut self, now: Millis, to: &ParticipantName, out: &mut Output) {
+        let Some(member) = self.members.get_mut(to) else {
+            return;
+        };
+        member.greeted = false;
+        let tries = member.probes;
+        self.say_hello(to, out);
+        self.arm_probe(now + self.settings.call_timeout, to, tries);
+    }
+
+    fn say_hello(&self, to: &ParticipantName, out: &mut Output) {
         let hello = Hello {
             address: self.settings.address.clone(),
         };
@@ -189,7 +374,7 @@ impl Coordinator {
         let Some(member) = self.members.get(name) else {
             return;
         };
-        if !member.reachable {
+        if !member.reachable || !member.greeted {
             let tries = member.probes;
             self.say_hello(name, out);
             self.arm_probe(now + self.settings.call_timeout, name, tries);
@@ -247,7 +432,9 @@ impl Coordinator {
         let Some(member) = self.members.get_mut(name) else {
             return;
         };
+        member.greeted = true;
         let before = member.boot.replace(boot);
+        self.timers.disarm(&Timer::Probe(name.clone()));
         if away || before.is_some_and(|before| before != boot) {
             self.call_again(now, name, out);
         }
@@ -261,7 +448,7 @@ impl Coordinator {
         member.probes = 0;
         let away = !member.reachable;
         member.reachable = true;
-        if away {
+        if away && member.greeted {
             self.timers.disarm(&Timer::Probe(name.clone()));
         }
         away

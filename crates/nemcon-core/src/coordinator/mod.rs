@@ -31,20 +31,23 @@
 //! Where to look: `clients` takes requests, `answers` what participants say,
 //! `deciding` counts votes and ends transactions, `calls` sends and repeats,
 //! `members` knows the participants, `memory` remembers outcomes,
-//! `interactive` adds work piece by piece, `questions` answers everyone else,
-//! `replay` is the log's side.
+//! `interactive` adds work piece by piece, `looking` breaks deadlocks, `questions` answers everyone else,
+//! `replay` is the log's side, `restored` what holds after a restoration.
 
 mod answers;
 mod calls;
 mod clients;
 mod deciding;
 pub mod event;
+mod fingerprint;
 mod interactive;
+mod looking;
 mod members;
 mod memory;
 mod questions;
 pub mod record;
 mod replay;
+mod restored;
 pub mod statistics;
 mod transaction;
 mod view;
@@ -54,20 +57,26 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use event::{Effect, Event, Reply};
+use interactive::Asked;
+use looking::Looking;
 use members::Members;
 use memory::Memory;
 use record::{Damaged, Record};
 pub use replay::Cursor;
+use restored::Restoration;
 use statistics::Window;
 use transaction::{Phase, Transaction};
+pub use view::Held;
 
 use crate::codec::CorruptLog;
 use crate::id::{
     AttemptId, CoordinatorId, Epoch, Lsn, ParticipantName, Position, RequestId, Sequence,
     TransactionId,
 };
-use crate::machine::{Machine, Stored, Wake};
+use crate::machine::{Machine, Room, Stored, Wake};
+use crate::message::OperationsHash;
 use crate::output;
+use crate::planted::Planted;
 use crate::reason::Refusal;
 use crate::time::{Millis, Span};
 use crate::timers::{Jitter, Timers};
@@ -100,6 +109,12 @@ pub struct Settings {
     pub results_max: usize,
     /// How many transactions may run at a time. Default 10,000.
     pub running_max: usize,
+    /// When a call that may wait for a lock has been out for so long, we look for
+    /// deadlocks; waits that are younger are not looked at. Default 20 ms; `None`:
+    /// never.
+    pub look_after: Option<Span>,
+    /// A mistake to make; none but in a proof.
+    pub planted: Planted,
 }
 
 impl Settings {
@@ -119,19 +134,25 @@ impl Settings {
             remember_max: 1_000_000,
             results_max: 10_000,
             running_max: 10_000,
+            look_after: Some(Span(20)),
+            planted: Planted::none(),
         }
     }
 }
 
 /// What a timer is for. Whether it still matters is judged when it fires.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Timer {
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Timer {
     /// A transaction's time is up.
     Deadline(TransactionId),
     /// A call brought no answer so far: repeat it.
     Repeat(TransactionId, ParticipantName),
     /// See whether an unreachable participant is back.
     Probe(ParticipantName),
+    /// The floor has been held back long enough.
+    Floor,
+    /// Look for deadlocks, or go on with a look that takes too long.
+    Look,
 }
 
 /// Shorthand for a coordinator's outputs.
@@ -171,7 +192,14 @@ pub struct Coordinator {
     memory: Memory,
     /// Records that are awaited, in the order of the log: decisions and aborts.
     undurable: VecDeque<(Lsn, TransactionId)>,
+    /// Ids that a participant was asked to decide alone in this epoch, without an
+    /// answer that said what became of them.
+    unanswered: BTreeMap<TransactionId, OperationsHash>,
     horizon: Horizon,
+    /// The data directory was restored from a backup.
+    restored: Option<Restoration>,
+    /// Where every floor is held back to since then.
+    floor_held: Option<Position>,
     /// All damage there ever was: what is reported twice is recorded once.
     damage: BTreeMap<(Position, ParticipantName), Damaged>,
     /// Of that, what somebody has seen to.
@@ -182,11 +210,13 @@ pub struct Coordinator {
     durable: Lsn,
     timers: Timers<Timer>,
     jitter: Jitter,
+    room: Room,
     drain: Drain,
+    looking: Looking,
 }
 
 /// Whether the node is stopping.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Drain {
     No,
     Asked,
@@ -207,7 +237,10 @@ impl Coordinator {
             members: Members::default(),
             memory: Memory::default(),
             undurable: VecDeque::new(),
+            unanswered: BTreeMap::new(),
             horizon: Horizon::default(),
+            restored: None,
+            floor_held: None,
             damage: BTreeMap::new(),
             mended: BTreeSet::new(),
             window: Window::default(),
@@ -216,7 +249,9 @@ impl Coordinator {
             durable: Lsn(0),
             timers: Timers::default(),
             jitter: Jitter::new(settings.seed),
+            room: Room::Enough,
             drain: Drain::No,
+            looking: Looking::default(),
             settings,
         }
     }
@@ -239,19 +274,46 @@ impl Coordinator {
     fn woken(&mut self, now: Millis, wake: Wake, out: &mut Output) {
         match wake {
             Wake::Durable(lsn) => self.became_durable(now, lsn, out),
+            Wake::Room(room) => self.room = room,
             Wake::DeadlinePassed => {
                 while let Some(timer) = self.timers.pop_due(now) {
-                    match timer {
-                        Timer::Deadline(transaction) => {
-                            self.deadline_passed(now, transaction, out);
-                        }
-                        Timer::Repeat(transaction, participant) => {
-                            self.call(now, transaction, &participant, out);
-                        }
-                        Timer::Probe(participant) => self.probe(now, &participant, out),
-                    }
+                    self.timer_fired(now, timer, out);
                 }
             }
+        }
+    }
+
+    fn timer_fired(&mut self, now: Millis, timer: Timer, out: &mut Output) {
+        match timer {
+            Timer::Deadline(transaction) => self.deadline_passed(now, transaction, out),
+            Timer::Repeat(transaction, participant) => {
+                self.call(now, transaction, &participant, out);
+            }
+            Timer::Probe(participant) => self.probe(now, &participant, out),
+            Timer::Floor => self.floor_held = None,
+            Timer::Look => self.look_is_due(now, out),
+        }
+    }
+
+    /// All armed timers, in a fixed order.
+    pub fn armed(&self) -> impl Iterator<Item = &Timer> {
+        self.timers.armed()
+    }
+
+    /// Fires one armed timer, due or not, as a step of its own: for a model
+    /// checker, which tries every order. Nothing happens if it is not armed.
+    pub fn fire(&mut self, now: Millis, timer: &Timer, out: &mut Output) {
+        if self.timers.is_armed(timer) {
+            self.timers.disarm(timer);
+            self.timer_fired(now, timer.clone(), out);
+            self.note_drained(out);
+        }
+    }
+
+    fn note_drained(&mut self, out: &mut Output) {
+        if self.drain == Drain::Asked && self.is_idle() {
+            out.after.push(Effect::Drained);
+            self.drain = Drain::Done;
         }
     }
 
@@ -265,7 +327,7 @@ impl Coordinator {
                 return;
             }
             self.undurable.pop_front();
-            self.end_is_durable(now, transaction, out);
+            self.end_is_durable(now, transaction, lsn, out);
         }
     }
 
@@ -307,16 +369,36 @@ impl Machine for Coordinator {
             Event::ExecuteRequested {
                 request,
                 transaction,
+                epoch,
                 number,
                 operations,
             } => {
-                self.execute(now, request, transaction, number, operations, out);
+                if self.is_of_this_epoch(request, transaction, epoch, out) {
+                    let asked = Asked::Operations(operations);
+                    self.piece(now, request, transaction, number, asked, out);
+                }
             }
+            Event::LocksRequested {
+                request,
+                transaction,
+                epoch,
+                number,
+                locks,
+            } => {
+                if self.is_of_this_epoch(request, transaction, epoch, out) {
+                    let asked = Asked::Locks(locks);
+                    self.piece(now, request, transaction, number, asked, out);
+                }
+            }
+            Event::WaitsAsked { request } => self.waits_asked(now, request, out),
             Event::CommitRequested {
                 request,
                 transaction,
+                epoch,
             } => {
-                self.commit(now, request, transaction, out);
+                if self.is_of_this_epoch(request, transaction, epoch, out) {
+                    self.commit(now, request, transaction, out);
+                }
             }
             Event::AbortRequested {
                 request,
@@ -334,10 +416,22 @@ impl Machine for Coordinator {
                 name,
                 id,
                 address,
+                began,
+                restored,
             } => {
-                self.register(request, name, id, address, out);
+                let registration = members::Registration {
+                    name,
+                    id,
+                    address,
+                    life: members::Life { began, restored },
+                };
+                self.register(now, request, registration, out);
             }
-            Event::RemoveRequested { request, name } => self.remove(request, &name, out),
+            Event::RemoveRequested {
+                request,
+                name,
+                give_up,
+            } => self.remove(now, request, &name, give_up, out),
             Event::DamageReported {
                 request,
                 participant,
@@ -369,17 +463,11 @@ impl Machine for Coordinator {
             | Event::DamageAsked { .. }
             | Event::StatisticsAsked { .. } => self.asked(event, out),
         }
-        if self.drain == Drain::Asked && self.is_idle() {
-            out.after.push(Effect::Drained);
-            self.drain = Drain::Done;
-        }
+        self.note_drained(out);
     }
 
     fn load(&mut self, stored: Stored) -> Result<(), CorruptLog> {
-        Err(CorruptLog::value(
-            &stored.key,
-            "a coordinator keeps no data beside its log",
-        ))
+        self.memory.load(&stored)
     }
 
     fn replay(&mut self, lsn: Lsn, record: Record) -> Result<(), CorruptLog> {
@@ -395,8 +483,8 @@ impl Machine for Coordinator {
         self.live_records_from(cursor, max)
     }
 
-    fn take_changed(&mut self, _: usize) -> Vec<Stored> {
-        Vec::new()
+    fn take_changed(&mut self, max: usize) -> Vec<Stored> {
+        self.memory.take_changed(max)
     }
 
     fn next_deadline(&self) -> Option<Millis> {

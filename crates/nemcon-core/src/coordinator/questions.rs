@@ -11,6 +11,7 @@ use super::transaction::Phase;
 use super::{Coordinator, Output, refuse, reply};
 use crate::id::{AttemptId, ParticipantName, Position, RequestId};
 use crate::message::{Outcome, Verdict};
+use crate::planted::Bug;
 use crate::reason::{Reason, Refusal};
 use crate::time::Millis;
 
@@ -27,7 +28,8 @@ impl Coordinator {
     ///
     /// Not running and not decided in the log means aborted, and needs no record:
     /// that is presumed abort. It holds only for attempts we can have begun; one
-    /// from ahead of us proves that our log is an old copy.
+    /// from ahead of us proves that our log is an old copy. And it does not hold
+    /// for what a life may have decided that a restoration has lost.
     #[must_use]
     pub fn verdict(&self, position: Position) -> Verdict {
         if position
@@ -45,6 +47,7 @@ impl Coordinator {
         match running.map(|txn| &txn.phase) {
             Some(Phase::Committing) => Verdict::Committed,
             Some(Phase::Aborting(_)) => Verdict::Aborted,
+            Some(_) if self.settings.planted.has(Bug::RunningSaidAborted) => Verdict::Aborted,
             Some(
                 Phase::Inquiring { .. }
                 | Phase::Open(_)
@@ -54,6 +57,8 @@ impl Coordinator {
                 | Phase::Deciding,
             ) => Verdict::Pending,
             None if self.memory.has_committed(position) => Verdict::Committed,
+            None if self.settings.planted.has(Bug::UnknownSaidCommitted) => Verdict::Committed,
+            None if self.may_be_lost(position) => Verdict::Unknown,
             None => Verdict::Aborted,
         }
     }
@@ -103,6 +108,8 @@ impl Coordinator {
             | Event::RunRequested { .. }
             | Event::BeginRequested { .. }
             | Event::ExecuteRequested { .. }
+            | Event::LocksRequested { .. }
+            | Event::WaitsAsked { .. }
             | Event::CommitRequested { .. }
             | Event::AbortRequested { .. }
             | Event::Answered { .. }

@@ -5,13 +5,15 @@ use alloc::vec::Vec;
 
 use minicbor::{Decode, Encode};
 
-use crate::id::{CoordinatorId, Epoch, ParticipantId, ParticipantName, Position, TransactionId};
+use crate::id::{
+    CoordinatorId, Epoch, LogPosition, ParticipantId, ParticipantName, Position, TransactionId,
+};
 use crate::message::{OperationsHash, Outcome};
 use crate::reason::Refusal;
 use crate::time::Millis;
 
 /// A fact in a coordinator's log.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Encode, Decode)]
 pub enum Record {
     /// The coordinator started. Forced before it says anything in this epoch.
     #[n(0)]
@@ -68,6 +70,15 @@ pub enum Record {
         /// Its URL.
         #[n(2)]
         address: String,
+        /// How its present boot began, if it said so.
+        #[n(3)]
+        began: Option<LogPosition>,
+        /// The last that it is known to have promised, in a checkpoint.
+        #[n(4)]
+        promised: Option<LogPosition>,
+        /// Which restoration from a backup its data directory is of, if it is of one.
+        #[n(5)]
+        restored: Option<u64>,
     },
     /// A participant was removed.
     #[n(7)]
@@ -89,10 +100,31 @@ pub enum Record {
         #[n(1)]
         participant: ParticipantName,
     },
+    /// The data directory was restored from a backup; all records before this one
+    /// are the backup's.
+    #[n(10)]
+    Restored {
+        /// A number that another restoration would not have.
+        #[n(0)]
+        id: u64,
+        /// When it was restored.
+        #[n(1)]
+        at: Millis,
+        /// When the life after the backup was lost, at the latest.
+        #[n(2)]
+        lost_at: Millis,
+        /// An epoch which that life cannot have come beyond.
+        #[n(3)]
+        epoch: Epoch,
+        /// The last epoch that the backup knew of. The restoration leaves that to
+        /// the records before; a checkpoint says it.
+        #[n(4)]
+        before: Option<Epoch>,
+    },
 }
 
 /// The decision to commit an attempt.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Encode, Decode)]
 pub struct Decided {
     /// Which attempt of ours.
     #[n(0)]
@@ -112,10 +144,13 @@ pub struct Decided {
     /// When the decision was made.
     #[n(5)]
     pub at: Millis,
+    /// How far the log of each voter had come with its vote, if one said so.
+    #[n(6)]
+    pub promised: Option<Vec<LogPosition>>,
 }
 
 /// The end of a transaction that aborted.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Encode, Decode)]
 pub struct Aborted {
     /// Its last attempt.
     #[n(0)]
@@ -138,7 +173,7 @@ pub struct Aborted {
 }
 
 /// Why a transaction aborted, and who said no.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Encode, Decode)]
 pub struct Cause {
     /// Why.
     #[n(0)]
@@ -149,7 +184,7 @@ pub struct Cause {
 }
 
 /// A participant did something else than what was decided.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Encode, Decode)]
 pub struct Damaged {
     /// Which attempt of ours.
     #[n(0)]

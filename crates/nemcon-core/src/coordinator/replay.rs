@@ -1,15 +1,18 @@
 //! The log's side: what a record means after a restart, and which records a
 //! checkpoint must repeat.
 
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::event::{BranchView, Effect, Ending, State, VoteKind};
+use super::members::Life;
 use super::memory::Remembered;
 use super::record::{Aborted, Decided, Record};
 use super::transaction::{Branch, Phase, Transaction};
 use super::{Coordinator, HORIZON_STEP, Output};
 use crate::history::History;
-use crate::id::{Lsn, ParticipantName, Position, TransactionId};
+use crate::id::{Epoch, LogPosition, Lsn, ParticipantId, ParticipantName, Position, TransactionId};
+use crate::planted::Bug;
 use crate::time::Millis;
 
 /// How far a checkpoint has come.
@@ -21,7 +24,6 @@ enum Stage {
     #[default]
     Bounds,
     Running(Option<TransactionId>),
-    Remembered(Option<TransactionId>),
     End,
 }
 
@@ -35,17 +37,25 @@ impl Coordinator {
                 self.epoch = self.epoch.max(epoch);
             }
             Record::Decided(decided) => self.replay_decided(decided),
-            Record::Ended { attempt, at } => self.replay_ended(attempt, at),
-            Record::Aborted(aborted) => self.replay_aborted(aborted),
+            Record::Ended { attempt, at } => self.replay_ended(lsn, attempt, at),
+            Record::Aborted(aborted) => self.replay_aborted(lsn, aborted),
             Record::Forgotten { through } => self.memory.set_forgotten(through),
             Record::AloneHorizon { until } => {
                 self.horizon.logged = self.horizon.logged.max(until);
                 self.horizon.logged_lsn = lsn;
             }
-            Record::Registered { name, id, address } => self.insert_member(name, id, address),
-            Record::Removed { name } => {
-                self.members.remove(&name);
+            Record::Registered {
+                name,
+                id,
+                address,
+                began,
+                promised,
+                restored,
+            } => {
+                let life = Life { began, restored };
+                self.replay_registered(name, id, address, life, promised);
             }
+            Record::Removed { name } => self.replay_removed(&name),
             Record::Damaged(damaged) => {
                 let key = (damaged.attempt, damaged.participant.clone());
                 self.damage.insert(key, damaged);
@@ -56,8 +66,45 @@ impl Coordinator {
             } => {
                 self.mended.insert((attempt, participant));
             }
+            Record::Restored {
+                id,
+                at,
+                lost_at,
+                epoch,
+                before,
+            } => self.replay_restored((id, at, lost_at, epoch).into(), before),
         }
         self.durable = self.durable.max(lsn);
+    }
+
+    /// A checkpoint repeats it, and what it says of promises may be older than
+    /// what a decision before it has said.
+    fn replay_registered(
+        &mut self,
+        name: ParticipantName,
+        id: ParticipantId,
+        address: String,
+        life: Life,
+        promised: Option<LogPosition>,
+    ) {
+        let known = self.members.get(&name).filter(|member| member.id == id);
+        let promised = known.and_then(|member| member.promised).max(promised);
+        self.insert_member(name.clone(), id, address);
+        if let Some(member) = self.members.get_mut(&name) {
+            member.life = life;
+            member.promised = promised;
+        }
+    }
+
+    /// It was removed when it had acknowledged all that was decided, or that was
+    /// given up; whoever has its name now is not to be asked for it.
+    fn replay_removed(&mut self, name: &ParticipantName) {
+        self.members.remove(name);
+        for txn in self.transactions.values_mut() {
+            if let Some(branch) = txn.branches.get_mut(name) {
+                branch.acknowledged = true;
+            }
+        }
     }
 
     fn replay_decided(&mut self, decided: Decided) {
@@ -68,7 +115,11 @@ impl Coordinator {
             voters,
             begun_at,
             at,
+            promised,
         } = decided;
+        for (voter, promised) in voters.iter().zip(promised.into_iter().flatten()) {
+            self.note_promise(voter, promised);
+        }
         if self.memory.get(transaction).is_some() || self.transactions.contains_key(&transaction) {
             return;
         }
@@ -85,6 +136,7 @@ impl Coordinator {
             (name, branch)
         };
         let txn = Transaction {
+            asked_before: false,
             age: transaction,
             hash,
             attempt,
@@ -103,8 +155,8 @@ impl Coordinator {
         self.transactions.insert(transaction, txn);
     }
 
-    /// Unknown: it was decided before the checkpoint, which repeats its outcome.
-    fn replay_ended(&mut self, attempt: Position, at: Millis) {
+    /// Unknown: it was decided before the checkpoint, which stored its outcome.
+    fn replay_ended(&mut self, lsn: Lsn, attempt: Position, at: Millis) {
         let Some(transaction) = self.attempts.remove(&attempt) else {
             return;
         };
@@ -113,6 +165,7 @@ impl Coordinator {
         };
         txn.history.enter(State::Committed, at);
         let branch = |(participant, _)| BranchView {
+            waiting: None,
             participant,
             vote: Some(VoteKind::Yes),
             acknowledged: true,
@@ -124,13 +177,13 @@ impl Coordinator {
             history: txn.history,
             branches: txn.branches.into_iter().map(branch).collect(),
             at,
-            logged: true,
+            logged: Some(lsn),
         };
         self.memory
             .insert(transaction, remembered, self.settings.results_max);
     }
 
-    fn replay_aborted(&mut self, aborted: Aborted) {
+    fn replay_aborted(&mut self, lsn: Lsn, aborted: Aborted) {
         let Aborted {
             attempt,
             transaction,
@@ -155,7 +208,7 @@ impl Coordinator {
             history,
             branches,
             at,
-            logged: true,
+            logged: Some(lsn),
         };
         self.memory
             .insert(transaction, remembered, self.settings.results_max);
@@ -164,8 +217,13 @@ impl Coordinator {
     /// The log has been read: begins a new epoch, says hello, and goes on with
     /// what is decided. All of it waits until the epoch is durable.
     pub(super) fn begin_epoch(&mut self, now: Millis, out: &mut Output) {
-        self.epoch = self.epoch.next();
-        self.horizon.recovered = self.horizon.logged;
+        let stays = self.settings.planted.has(Bug::EpochNotRaised) && self.epoch > Epoch(0);
+        if !stays {
+            self.epoch = self.epoch.next();
+        }
+        let lost = self.lost_through().unwrap_or_default();
+        self.horizon.recovered = self.horizon.logged.max(lost);
+        self.hold_floor(now);
         self.horizon.durable = self.horizon.logged;
         out.persist(Record::Started {
             identity: self.identity,
@@ -175,11 +233,10 @@ impl Coordinator {
         let until = self.horizon.logged.max(now + HORIZON_STEP);
         self.horizon.logged = until;
         self.horizon.logged_lsn = out.persist(Record::AloneHorizon { until });
-        self.memory
-            .forget(now, self.settings.remember_max, self.settings.remember_for);
+        self.forget(now, out);
 
         for txn in self.transactions.values() {
-            for participant in txn.branches.keys() {
+            for participant in txn.unacknowledged() {
                 if let Some(member) = self.members.get_mut(participant) {
                     member.unfinished.insert(txn.attempt);
                 }
@@ -196,11 +253,11 @@ impl Coordinator {
         let calls: Vec<(TransactionId, ParticipantName)> = self
             .transactions
             .iter()
-            .flat_map(|(id, txn)| txn.branches.keys().map(move |name| (*id, name.clone())))
+            .flat_map(|(id, txn)| txn.unacknowledged().map(move |name| (*id, name.clone())))
             .collect();
         let names: Vec<ParticipantName> = self.members.keys().cloned().collect();
         for name in &names {
-            self.say_hello(name, out);
+            self.greet(now, name, out);
         }
         for (transaction, participant) in &calls {
             self.call(now, *transaction, participant, out);
@@ -219,18 +276,7 @@ impl Coordinator {
                 }
                 Stage::Running(after) => match self.live_running(*after, max, &mut records) {
                     Some(last) => Stage::Running(Some(last)),
-                    None => Stage::Remembered(None),
-                },
-                Stage::Remembered(after) => match self.live_remembered(*after, max, &mut records) {
-                    Some(last) => Stage::Remembered(Some(last)),
-                    None => {
-                        // Again, now that the memory is behind: what was
-                        // forgotten since the beginning is in no record of this
-                        // checkpoint.
-                        let through = self.memory.forgotten();
-                        records.push(Record::Forgotten { through });
-                        Stage::End
-                    }
+                    None => Stage::End,
                 },
                 Stage::End => break,
             };
@@ -245,8 +291,13 @@ impl Coordinator {
             epoch,
             at: Millis(0),
         });
+        records.extend(self.restored_record());
+        let forgets = self.settings.planted.has(Bug::CheckpointForgetsWatermark);
         records.push(Record::Forgotten {
-            through: self.memory.forgotten(),
+            through: self
+                .memory
+                .forgotten()
+                .min(Millis(if forgets { 0 } else { u64::MAX })),
         });
         records.push(Record::AloneHorizon {
             until: self.horizon.logged,
@@ -254,11 +305,7 @@ impl Coordinator {
         records.extend(
             self.members
                 .iter()
-                .map(|(name, member)| Record::Registered {
-                    name: name.clone(),
-                    id: member.id,
-                    address: member.address.clone(),
-                }),
+                .map(|(name, member)| member.record(name.clone())),
         );
         records.extend(self.damage.values().cloned().map(Record::Damaged));
         let mended = self.mended.iter().cloned();
@@ -282,8 +329,11 @@ impl Coordinator {
         for (transaction, txn) in self.transactions.range((from, Unbounded)).take(max) {
             last = Some(*transaction);
             match &txn.phase {
+                Phase::Committing if self.settings.planted.has(Bug::CheckpointForgetsDecision) => {}
                 Phase::Deciding | Phase::Committing => {
-                    let voters = txn.voters().cloned().collect();
+                    // Who has acknowledged may have been removed since, and its
+                    // name be another's.
+                    let voters = txn.unacknowledged().cloned().collect();
                     records.push(decided(*transaction, txn, voters));
                 }
                 Phase::Aborting(cause) => records.push(Record::Aborted(Aborted {
@@ -304,54 +354,6 @@ impl Coordinator {
         }
         last
     }
-
-    fn live_remembered(
-        &self,
-        after: Option<TransactionId>,
-        max: usize,
-        records: &mut Vec<Record>,
-    ) -> Option<TransactionId> {
-        let mut last = None;
-        for (transaction, remembered) in self.memory.after(after).take(max) {
-            last = Some(transaction);
-            if !remembered.logged {
-                continue;
-            }
-            let Remembered {
-                hash,
-                attempt,
-                history,
-                at,
-                ..
-            } = remembered;
-            let begun_at = entered(history, State::Init);
-            match &remembered.ending {
-                Ending::Committed(_) => {
-                    records.push(Record::Decided(Decided {
-                        attempt: *attempt,
-                        transaction,
-                        hash: *hash,
-                        voters: Vec::new(),
-                        begun_at,
-                        at: entered(history, State::Prepared),
-                    }));
-                    records.push(Record::Ended {
-                        attempt: *attempt,
-                        at: *at,
-                    });
-                }
-                Ending::Aborted(cause) => records.push(Record::Aborted(Aborted {
-                    attempt: *attempt,
-                    transaction,
-                    hash: *hash,
-                    cause: cause.clone(),
-                    begun_at,
-                    at: *at,
-                })),
-            }
-        }
-        last
-    }
 }
 
 fn decided(transaction: TransactionId, txn: &Transaction, voters: Vec<ParticipantName>) -> Record {
@@ -362,6 +364,7 @@ fn decided(transaction: TransactionId, txn: &Transaction, voters: Vec<Participan
         voters,
         begun_at: txn.begun_at,
         at: entered(&txn.history, State::Prepared),
+        promised: None,
     })
 }
 

@@ -4,12 +4,13 @@ use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
-use super::event::{AddressedOperation, State, VoteKind};
+use super::event::{AddressedLock, AddressedOperation, State, VoteKind};
 use super::record::Cause;
 use crate::history::History;
-use crate::id::{Boot, ParticipantName, Position, RequestId, TransactionId};
-use crate::message::{Operation, OperationsHash, Payload};
-use crate::time::Millis;
+use crate::id::{Boot, LogPosition, ParticipantName, Position, RequestId, TransactionId};
+use crate::lock::{LockKey, Token};
+use crate::message::{LockRequest, Operation, OperationsHash, Payload};
+use crate::time::{Millis, Span};
 
 /// A transaction from its first message to its last acknowledgement.
 #[derive(Clone, Debug)]
@@ -22,6 +23,9 @@ pub(super) struct Transaction {
     pub(super) deadline: Millis,
     pub(super) history: History<State>,
     pub(super) phase: Phase,
+    /// The only participant was asked to decide before, in an attempt that has closed
+    /// without an answer.
+    pub(super) asked_before: bool,
     /// Its operations come in one request, not piece by piece.
     pub(super) one_shot: bool,
     /// All operations are marked `read_only`, and there are several participants:
@@ -44,7 +48,7 @@ pub(super) enum Phase {
     /// first. What is to be done waits here.
     Inquiring {
         unanswered: BTreeSet<ParticipantName>,
-        then: Vec<AddressedOperation>,
+        then: Then,
     },
     /// Interactive: its commit has not been asked for.
     Open(Box<Piece>),
@@ -62,6 +66,43 @@ pub(super) enum Phase {
     Aborting(Cause),
 }
 
+/// What is done with an id once it is known that nobody decided it alone.
+#[derive(Clone, Debug, Hash)]
+pub(super) enum Then {
+    /// It runs.
+    Start(Vec<AddressedOperation>),
+    /// An interactive transaction begins.
+    Open,
+    /// An interactive transaction was to be committed whose work has gone with our
+    /// last epoch.
+    Refuse,
+}
+
+impl Then {
+    /// Whether it will have work for a participant.
+    pub(super) fn concerns(&self, participant: &ParticipantName) -> bool {
+        match self {
+            Self::Start(operations) => operations.iter().any(|(to, _)| to == participant),
+            Self::Open | Self::Refuse => false,
+        }
+    }
+}
+
+/// What a piece of an interactive transaction asks for, or brought.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Brought {
+    /// Results of operations, in the order of the client's.
+    Results(Vec<Payload>),
+    /// Tokens of locks, in the order of the client's.
+    Tokens(Vec<Token>),
+}
+
+impl Default for Brought {
+    fn default() -> Self {
+        Self::Results(Vec::new())
+    }
+}
+
 /// The piece of an interactive transaction that is in hand, or was last.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Piece {
@@ -71,8 +112,8 @@ pub(super) struct Piece {
     pub(super) requests: Vec<RequestId>,
     /// Participants that have not answered yet.
     pub(super) unanswered: BTreeSet<ParticipantName>,
-    /// Results in the order of the client's operations.
-    pub(super) results: Vec<Payload>,
+    /// What it brought; of the right kind from the beginning.
+    pub(super) brought: Brought,
 }
 
 /// One participant's part.
@@ -80,6 +121,10 @@ pub(super) struct Piece {
 pub(super) struct Branch {
     /// What it is to do, each with its place among all operations.
     pub(super) operations: Vec<(usize, Operation<Payload>)>,
+    /// What it is to lock, each with its place among all locks asked for.
+    pub(super) locks: Vec<(usize, LockRequest)>,
+    /// The tokens of these.
+    pub(super) tokens: Vec<Token>,
     /// Something has been sent to it.
     pub(super) sent: bool,
     /// How often the call in hand has been repeated.
@@ -91,10 +136,30 @@ pub(super) struct Branch {
     pub(super) results: Option<Vec<Payload>>,
     /// Interactive pieces sent to it, the one in hand included.
     pub(super) pieces: u32,
+    /// How far its log had come with its yes, if it said so.
+    pub(super) promised: Option<LogPosition>,
+    /// What it was seen to wait for; of interest while it has not answered.
+    pub(super) waiting: Option<Waiting>,
     /// It has answered the release.
     pub(super) released: bool,
     /// It has acknowledged the commit.
     pub(super) acknowledged: bool,
+}
+
+/// What a participant was seen to wait for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Waiting {
+    pub(super) key: LockKey,
+    pub(super) wait: u64,
+    pub(super) waited: Span,
+    pub(super) blockers: Vec<TransactionId>,
+}
+
+impl Waiting {
+    /// Whether it is the same wait, for the same.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.wait == other.wait && self.blockers == other.blockers
+    }
 }
 
 impl Branch {
@@ -118,6 +183,14 @@ impl Transaction {
         }
     }
 
+    /// Divides locks among participants, keeping their places.
+    pub(super) fn assign_locks(&mut self, locks: Vec<AddressedLock>) {
+        for (place, (participant, lock)) in locks.into_iter().enumerate() {
+            let branch = self.branches.entry(participant).or_default();
+            branch.locks.push((place, lock));
+        }
+    }
+
     /// The participants that promised to commit.
     pub(super) fn voters(&self) -> impl Iterator<Item = &ParticipantName> {
         let yes = self
@@ -125,6 +198,26 @@ impl Transaction {
             .iter()
             .filter(|(_, b)| b.vote == Some(VoteKind::Yes));
         yes.map(|(name, _)| name)
+    }
+
+    /// Of the participants that promised, who has not acknowledged the commit.
+    pub(super) fn unacknowledged(&self) -> impl Iterator<Item = &ParticipantName> {
+        let open = self
+            .branches
+            .iter()
+            .filter(|(_, b)| b.vote == Some(VoteKind::Yes) && !b.acknowledged);
+        open.map(|(name, _)| name)
+    }
+
+    /// How far the logs of the participants that promised had come, in the same order; zeros for who did
+    /// not say.
+    pub(super) fn promised(&self) -> Vec<LogPosition> {
+        let yes = self
+            .branches
+            .values()
+            .filter(|branch| branch.vote == Some(VoteKind::Yes));
+        yes.map(|branch| branch.promised.unwrap_or_default())
+            .collect()
     }
 
     /// Whether every vote is in.

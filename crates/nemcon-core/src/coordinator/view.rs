@@ -2,12 +2,46 @@
 
 use alloc::vec::Vec;
 
-use super::event::{BranchView, Ending, State, View};
-use super::memory::Remembered;
+use super::event::{BranchView, State, View, WaitingView};
+use super::memory::Known;
 use super::transaction::{Phase, Transaction};
 use super::{Coordinator, Settings};
-use crate::id::{CoordinatorId, Epoch, ParticipantName, TransactionId};
+use crate::id::{AttemptId, CoordinatorId, Epoch, ParticipantName, TransactionId};
 use crate::message::Outcome;
+
+/// How much a coordinator holds, in numbers of things. Each is bounded: by the
+/// settings, or by what runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// Transactions without an end, those included whose commit is not
+    /// acknowledged.
+    pub running: usize,
+    /// Their attempts.
+    pub attempts: usize,
+    /// Attempts that may yet send work to anyone.
+    pub open: usize,
+    /// Attempts with unfinished business, at all participants together.
+    pub unfinished: usize,
+    /// Timers.
+    pub timers: usize,
+    /// Outcomes.
+    pub remembered: usize,
+}
+
+impl Held {
+    /// Of each number the greater.
+    #[must_use]
+    pub fn most(self, other: Self) -> Self {
+        Self {
+            running: self.running.max(other.running),
+            attempts: self.attempts.max(other.attempts),
+            open: self.open.max(other.open),
+            unfinished: self.unfinished.max(other.unfinished),
+            timers: self.timers.max(other.timers),
+            remembered: self.remembered.max(other.remembered),
+        }
+    }
+}
 
 impl Coordinator {
     /// What was set.
@@ -26,6 +60,20 @@ impl Coordinator {
     #[must_use]
     pub const fn epoch(&self) -> Epoch {
         self.epoch
+    }
+
+    /// How much it holds in memory.
+    #[must_use]
+    pub fn held(&self) -> Held {
+        let members = self.members.values();
+        Held {
+            running: self.transactions.len(),
+            attempts: self.attempts.len(),
+            open: self.open.len(),
+            unfinished: members.map(|member| member.unfinished.len()).sum(),
+            timers: self.timers.len(),
+            remembered: self.memory.len(),
+        }
     }
 
     /// How many attempts have unfinished business at a participant.
@@ -49,8 +97,22 @@ impl Coordinator {
         let running = self.transactions.get(&transaction);
         running.map(|txn| self.view(transaction, txn)).or_else(|| {
             let remembered = self.memory.get(transaction)?;
-            Some(self.view_remembered(transaction, remembered))
+            Some(self.view_remembered(transaction, &remembered))
         })
+    }
+
+    /// The running transaction of an attempt of ours.
+    #[must_use]
+    pub fn whose(&self, attempt: AttemptId) -> Option<TransactionId> {
+        let ours = attempt.coordinator == self.identity;
+        ours.then(|| self.attempts.get(&attempt.position).copied())?
+    }
+
+    /// What is running, or decided and not acknowledged, and where it is.
+    pub fn states(&self) -> impl Iterator<Item = (TransactionId, State)> + '_ {
+        self.transactions
+            .iter()
+            .map(|(id, txn)| (*id, state_of(txn)))
     }
 
     pub(super) fn view(&self, transaction: TransactionId, txn: &Transaction) -> View {
@@ -81,19 +143,15 @@ impl Coordinator {
         }
     }
 
-    fn view_remembered(&self, transaction: TransactionId, remembered: &Remembered) -> View {
-        let cause = match &remembered.ending {
-            Ending::Committed(_) => None,
-            Ending::Aborted(cause) => Some(cause.clone()),
-        };
+    fn view_remembered(&self, transaction: TransactionId, remembered: &Known<'_>) -> View {
         View {
             transaction,
-            attempt: self.attempt_id(remembered.attempt),
-            state: ended_state(&remembered.ending),
-            outcome: Some(remembered.ending.outcome()),
-            cause,
-            history: remembered.history.clone(),
-            branches: remembered.branches.clone(),
+            attempt: self.attempt_id(remembered.attempt()),
+            state: remembered.state(),
+            outcome: Some(remembered.outcome()),
+            cause: remembered.cause(),
+            history: remembered.history(),
+            branches: remembered.branches(),
             deadline: None,
             decided_by_participant: false,
         }
@@ -118,7 +176,7 @@ impl Coordinator {
         let mut ended = self.memory.newest_below(below);
         let mut ended = ended
             .by_ref()
-            .filter(|(_, it)| wanted(ended_state(&it.ending)))
+            .filter(|(_, it)| wanted(it.state()))
             .peekable();
         let mut views = Vec::new();
         while running.peek().is_some() || ended.peek().is_some() {
@@ -130,7 +188,7 @@ impl Coordinator {
                 Some((id, txn)) => views.push(self.view(*id, txn)),
                 None => {
                     let next = ended.next();
-                    views.extend(next.map(|(id, it)| self.view_remembered(id, it)));
+                    views.extend(next.map(|(id, it)| self.view_remembered(id, &it)));
                 }
             }
         }
@@ -140,13 +198,6 @@ impl Coordinator {
 
 fn state_of(txn: &Transaction) -> State {
     txn.history.state().unwrap_or(State::Init)
-}
-
-const fn ended_state(ending: &Ending) -> State {
-    match ending {
-        Ending::Committed(_) => State::Committed,
-        Ending::Aborted(_) => State::Aborted,
-    }
 }
 
 /// The outcome a state stands for, where it stands for one.
@@ -164,6 +215,31 @@ pub(super) fn branches(txn: &Transaction) -> Vec<BranchView> {
             participant: name.clone(),
             vote: branch.vote,
             acknowledged: branch.acknowledged,
+            waiting: waiting(txn, name, branch),
         };
     txn.branches.iter().map(view).collect()
+}
+
+/// What a branch waits for, if it has been seen waiting and not answered since.
+fn waiting(
+    txn: &Transaction,
+    name: &ParticipantName,
+    branch: &super::transaction::Branch,
+) -> Option<WaitingView> {
+    let unanswered = match &txn.phase {
+        Phase::Open(piece) => piece.unanswered.contains(name),
+        Phase::Preparing => branch.vote.is_none(),
+        Phase::Inquiring { .. }
+        | Phase::Releasing
+        | Phase::Alone
+        | Phase::Deciding
+        | Phase::Committing
+        | Phase::Aborting(_) => false,
+    };
+    let waiting = branch.waiting.as_ref().filter(|_| unanswered)?;
+    Some(WaitingView {
+        key: waiting.key.clone(),
+        waited: waiting.waited,
+        blockers: waiting.blockers.clone(),
+    })
 }

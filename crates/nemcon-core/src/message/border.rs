@@ -21,6 +21,7 @@ impl<A> Frame<A> {
                 number: execute.number,
                 operations: operations(execute.operations, read),
             }),
+            ToParticipant::AcquireLocks(acquire) => ToParticipant::AcquireLocks(acquire),
             ToParticipant::Prepare(prepare) => ToParticipant::Prepare(Prepare {
                 task: prepare.task,
                 work: work(prepare.work, read),
@@ -38,6 +39,8 @@ impl<A> Frame<A> {
                 })
             }
             ToParticipant::Inquire(transaction) => ToParticipant::Inquire(transaction),
+            ToParticipant::ReportWaits(ask) => ToParticipant::ReportWaits(ask),
+            ToParticipant::FailWait(fail) => ToParticipant::FailWait(fail),
         };
         Frame {
             header: self.header,
@@ -81,9 +84,22 @@ impl<R> Answer<R> {
                 boot,
                 results: results.map(all),
             },
+            Self::LocksAcquired {
+                attempt,
+                number,
+                boot,
+                tokens,
+            } => Answer::LocksAcquired {
+                attempt,
+                number,
+                boot,
+                tokens,
+            },
             Self::Voted {
                 attempt,
                 boot,
+                log_end,
+                life,
                 vote,
             } => {
                 let vote = match vote {
@@ -94,6 +110,8 @@ impl<R> Answer<R> {
                 Answer::Voted {
                     attempt,
                     boot,
+                    log_end,
+                    life,
                     vote,
                 }
             }
@@ -114,6 +132,8 @@ impl<R> Answer<R> {
                 };
                 Answer::Traced { transaction, trace }
             }
+            Self::Waits { look, report } => Answer::Waits { look, report },
+            Self::WaitFailed { victim, failed } => Answer::WaitFailed { victim, failed },
             Self::Refused { attempt, refusal } => Answer::Refused { attempt, refusal },
         }
     }

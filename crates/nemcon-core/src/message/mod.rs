@@ -10,14 +10,17 @@ use alloc::vec::Vec;
 
 use minicbor::{Decode, Encode};
 
+use crate::deadlock::Link;
 use crate::id::{
-    AttemptId, Boot, CoordinatorId, Epoch, ParticipantId, ParticipantName, Position, TransactionId,
+    AttemptId, Boot, CoordinatorId, Epoch, Lsn, ParticipantId, ParticipantName, Position,
+    TransactionId,
 };
+use crate::lock::{Mode, Queue, Token};
 use crate::reason::Refusal;
-use crate::time::Span;
+use crate::time::{Millis, Span};
 
 /// A typed value nobody on the way looks into: a `google.protobuf.Any`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Encode, Decode)]
 pub struct Payload {
     /// Names the type, as in `Any`.
     #[n(0)]
@@ -29,12 +32,12 @@ pub struct Payload {
 
 /// Fingerprint of a transaction's operations (SHA-256, made by the shell): tells
 /// a repeat from another transaction under the same id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 #[cbor(transparent)]
 pub struct OperationsHash(#[cbor(n(0), with = "minicbor::bytes")] pub [u8; 32]);
 
 /// Committed everywhere, or nowhere.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 #[cbor(index_only)]
 pub enum Outcome {
     /// Everywhere.
@@ -46,7 +49,7 @@ pub enum Outcome {
 }
 
 /// A participant of a transaction and where to reach it.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Encode, Decode)]
 pub struct Peer {
     /// Its name.
     #[n(0)]
@@ -57,7 +60,7 @@ pub struct Peer {
 }
 
 /// What every message from a coordinator carries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Header {
     /// Who speaks.
     pub coordinator: CoordinatorId,
@@ -72,7 +75,7 @@ pub struct Header {
 }
 
 /// A message from a coordinator.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Frame<A> {
     /// Who speaks, and how far it is.
     pub header: Header,
@@ -81,12 +84,14 @@ pub struct Frame<A> {
 }
 
 /// What a coordinator asks of a participant.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ToParticipant<A> {
     /// "I am here, in this epoch": lets in-doubt attempts be asked about at once.
     Hello(Hello),
     /// Run part of an interactive transaction.
     Execute(Execute<A>),
+    /// Lock keys for an interactive transaction.
+    AcquireLocks(AcquireLocks),
     /// Vote.
     Prepare(Prepare<A>),
     /// The decision is commit.
@@ -99,17 +104,21 @@ pub enum ToParticipant<A> {
     CommitOnePhase(CommitOnePhase<A>),
     /// What became of this transaction, if you decided it alone?
     Inquire(TransactionId),
+    /// Who waits for whom?
+    ReportWaits(ReportWaits),
+    /// This wait is part of a deadlock, and gives way.
+    FailWait(FailWait),
 }
 
 /// A coordinator's greeting.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Hello {
     /// Where it answers questions.
     pub address: String,
 }
 
 /// One operation for one participant.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Operation<A> {
     /// What to do; a refusal if the border could not make sense of it, which
     /// becomes a no vote.
@@ -119,7 +128,7 @@ pub struct Operation<A> {
 }
 
 /// What all work of an attempt carries.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Task {
     /// The attempt.
     pub attempt: AttemptId,
@@ -136,7 +145,7 @@ pub struct Task {
 }
 
 /// A numbered piece of an interactive transaction.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Execute<A> {
     /// The attempt and its circumstances.
     pub task: Task,
@@ -146,8 +155,75 @@ pub struct Execute<A> {
     pub operations: Vec<Operation<A>>,
 }
 
+/// A key to be locked by name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct LockRequest {
+    /// What the participant calls it.
+    pub name: String,
+    /// How.
+    pub mode: Mode,
+}
+
+/// A numbered piece of an interactive transaction that only takes locks.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct AcquireLocks {
+    /// The attempt and its circumstances.
+    pub task: Task,
+    /// Counts the pieces at this participant, from 1, together with those of
+    /// [`Execute`].
+    pub number: u32,
+    /// What to lock.
+    pub locks: Vec<LockRequest>,
+}
+
+/// Asks who waits for whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ReportWaits {
+    /// Names the question, so that no answer is taken for that to a later one. Not
+    /// sent: an answer is to a call.
+    pub look: u64,
+    /// Only queues in which somebody has waited for so long.
+    pub older: Span,
+}
+
+/// Ends a wait that is part of a deadlock, and with it the attempt.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct FailWait {
+    /// Whose wait; it may be of any coordinator.
+    pub victim: AttemptId,
+    /// The boot that numbered it.
+    pub boot: Boot,
+    /// Its number. If the attempt does not wait any more, or for something else,
+    /// nothing happens.
+    pub wait: u64,
+    /// The whole cycle, the victim first.
+    pub cycle: Vec<Link>,
+}
+
+/// Somebody who holds or waits, as others see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Party {
+    /// Which attempt.
+    pub attempt: AttemptId,
+    /// Of which transaction.
+    pub transaction: TransactionId,
+    /// The transaction's first try: the greatest of these is the youngest.
+    pub age: TransactionId,
+}
+
+/// Who waits for whom at one participant.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct WaitsReport {
+    /// The boot that numbered the waits.
+    pub boot: Boot,
+    /// The time of the participant's clock, by which it says since when.
+    pub at: Millis,
+    /// The keys that are waited for.
+    pub queues: Vec<Queue<Party>>,
+}
+
 /// Asks for a vote.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Prepare<A> {
     /// The attempt and its circumstances.
     pub task: Task,
@@ -160,7 +236,7 @@ pub struct Prepare<A> {
 }
 
 /// The work a vote is about.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Work<A> {
     /// It comes with the question.
     OneShot(Vec<Operation<A>>),
@@ -174,7 +250,7 @@ pub enum Work<A> {
 }
 
 /// Asks the only participant to decide alone.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CommitOnePhase<A> {
     /// The attempt and its circumstances.
     pub task: Task,
@@ -185,7 +261,7 @@ pub struct CommitOnePhase<A> {
 }
 
 /// A vote.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Vote<R> {
     /// A promise to commit if told so. Results are lost by a restart.
     Yes(Option<Vec<R>>),
@@ -196,7 +272,7 @@ pub enum Vote<R> {
 }
 
 /// What became of a transaction that one participant decided alone.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Alone<R> {
     /// Done, with the operations' results.
     Committed(Vec<R>),
@@ -216,7 +292,7 @@ impl<R> Alone<R> {
 }
 
 /// What a participant remembers of a transaction it decided alone.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Trace<R> {
     /// Nothing; nor will it run an attempt of an older epoch than the question's.
     None,
@@ -232,7 +308,7 @@ pub enum Trace<R> {
 }
 
 /// A participant's answer to a coordinator.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Answer<R> {
     /// To `Hello`.
     Welcome {
@@ -250,12 +326,28 @@ pub enum Answer<R> {
         /// Results, or why the attempt cannot commit.
         results: Result<Vec<R>, Refusal>,
     },
+    /// To `AcquireLocks`.
+    LocksAcquired {
+        /// The attempt.
+        attempt: AttemptId,
+        /// The piece.
+        number: u32,
+        /// The boot number that holds the piece.
+        boot: Boot,
+        /// A token for each lock, or why the attempt cannot commit.
+        tokens: Result<Vec<Token>, Refusal>,
+    },
     /// To `Prepare`.
     Voted {
         /// The attempt.
         attempt: AttemptId,
         /// The boot number that voted.
         boot: Boot,
+        /// How far the participant's log had come with this vote; zero if it does
+        /// not say.
+        log_end: Lsn,
+        /// The life that voted; see [`LogPosition`](crate::id::LogPosition).
+        life: u32,
         /// The vote.
         vote: Vote<R>,
     },
@@ -287,6 +379,20 @@ pub enum Answer<R> {
         /// What is remembered of it.
         trace: Trace<R>,
     },
+    /// To `ReportWaits`.
+    Waits {
+        /// Which question.
+        look: u64,
+        /// Who waits for whom.
+        report: WaitsReport,
+    },
+    /// To `FailWait`.
+    WaitFailed {
+        /// Whose wait it was.
+        victim: AttemptId,
+        /// Whether that very wait still stood, and has ended.
+        failed: bool,
+    },
     /// To any of them: out of order.
     Refused {
         /// The attempt it was about, if it was about one.
@@ -297,7 +403,7 @@ pub enum Answer<R> {
 }
 
 /// Answer to "what became of this attempt?".
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Verdict {
     /// It committed.
     Committed,
@@ -324,7 +430,7 @@ impl Verdict {
 }
 
 /// Why a call to a peer brought no answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Failure {
     /// It cannot have arrived, or the peer is not serving.
     Unreachable,
@@ -333,12 +439,14 @@ pub enum Failure {
 }
 
 /// Which call of a coordinator something is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Call {
     /// `Hello`.
     Hello,
     /// `Execute`, and which piece.
     Execute(AttemptId, u32),
+    /// `AcquireLocks`, and which piece.
+    AcquireLocks(AttemptId, u32),
     /// `Prepare`.
     Prepare(AttemptId),
     /// `Commit`.
@@ -351,20 +459,25 @@ pub enum Call {
     CommitOnePhase(AttemptId),
     /// `Inquire`.
     Inquire(TransactionId),
+    /// `ReportWaits`, and which question.
+    ReportWaits(u64),
+    /// `FailWait`, and whose.
+    FailWait(AttemptId),
 }
 
 impl Call {
-    /// The attempt it is about, if it is about one.
+    /// The sender's attempt that it is about, if it is about one.
     #[must_use]
     pub const fn attempt(self) -> Option<AttemptId> {
         match self {
             Self::Execute(attempt, _)
+            | Self::AcquireLocks(attempt, _)
             | Self::Prepare(attempt)
             | Self::Commit(attempt)
             | Self::Abort(attempt)
             | Self::Release(attempt)
             | Self::CommitOnePhase(attempt) => Some(attempt),
-            Self::Hello | Self::Inquire(_) => None,
+            Self::Hello | Self::Inquire(_) | Self::ReportWaits(_) | Self::FailWait(_) => None,
         }
     }
 }
@@ -376,12 +489,15 @@ impl<A> ToParticipant<A> {
         match self {
             Self::Hello(_) => Call::Hello,
             Self::Execute(execute) => Call::Execute(execute.task.attempt, execute.number),
+            Self::AcquireLocks(acquire) => Call::AcquireLocks(acquire.task.attempt, acquire.number),
             Self::Prepare(prepare) => Call::Prepare(prepare.task.attempt),
             Self::Commit(attempt) => Call::Commit(*attempt),
             Self::Abort(attempt) => Call::Abort(*attempt),
             Self::Release(attempt) => Call::Release(*attempt),
             Self::CommitOnePhase(commit) => Call::CommitOnePhase(commit.task.attempt),
             Self::Inquire(transaction) => Call::Inquire(*transaction),
+            Self::ReportWaits(ask) => Call::ReportWaits(ask.look),
+            Self::FailWait(fail) => Call::FailWait(fail.victim),
         }
     }
 
@@ -390,13 +506,16 @@ impl<A> ToParticipant<A> {
     pub const fn task(&self) -> Option<&Task> {
         match self {
             Self::Execute(execute) => Some(&execute.task),
+            Self::AcquireLocks(acquire) => Some(&acquire.task),
             Self::Prepare(prepare) => Some(&prepare.task),
             Self::CommitOnePhase(commit) => Some(&commit.task),
             Self::Hello(_)
             | Self::Commit(_)
             | Self::Abort(_)
             | Self::Release(_)
-            | Self::Inquire(_) => None,
+            | Self::Inquire(_)
+            | Self::ReportWaits(_)
+            | Self::FailWait(_) => None,
         }
     }
 }

@@ -5,7 +5,9 @@
 //! and durably.
 
 use alloc::collections::BTreeMap;
+use core::hash::{Hash, Hasher};
 
+use crate::fingerprint::{all, missing};
 use crate::id::{AttemptId, Lsn, TransactionId};
 use crate::message::{Alone, OperationsHash, Trace};
 use crate::time::{Millis, Span};
@@ -35,6 +37,25 @@ impl<T> Default for Memory<T> {
             entries: BTreeMap::new(),
             forgotten: Millis(0),
         }
+    }
+}
+
+impl<T: Hash> Memory<T> {
+    /// Hashes what next steps depend on.
+    pub(super) fn fingerprint<H: Hasher>(&self, durable: Lsn, into: &mut H) {
+        let Self { entries, forgotten } = self;
+        all(entries.iter(), into, |(transaction, entry), into| {
+            let Entry {
+                attempt,
+                hash,
+                alone,
+                lsn,
+                at: _,
+            } = entry;
+            (transaction, attempt, hash, alone).hash(into);
+            missing(*lsn, durable).hash(into);
+        });
+        forgotten.hash(into);
     }
 }
 

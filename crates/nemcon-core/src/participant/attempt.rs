@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use super::event::State;
 use crate::history::History;
 use crate::id::{RequestId, TransactionId};
+use crate::lock::{LockKey, Mode, Token};
 use crate::message::{Operation, OperationsHash, Outcome, Peer, Task};
 use crate::reason::Refusal;
 use crate::resource::Resource;
@@ -44,11 +45,25 @@ pub(super) struct Active<R: Resource> {
     /// Who waits for that: the first call and its duplicates.
     pub(super) requests: Vec<RequestId>,
     pub(super) operations: Vec<Operation<R::Action>>,
+    /// Locks that were asked for by name, in the order of the request.
+    pub(super) wanted: Vec<(LockKey, Mode)>,
     pub(super) redo: R::Redo,
     /// Something has run that may have written.
     pub(super) wrote: bool,
-    /// Results of the pieces that were answered, in order.
-    pub(super) pieces: Vec<Vec<R::Result>>,
+    /// How many pieces were answered.
+    pub(super) pieces: u32,
+    /// What the last of them brought. Of those before it the coordinator has counted
+    /// the answers: no repeat of them matters any more.
+    pub(super) last: Option<Piece<R>>,
+}
+
+/// What a piece of an interactive attempt brought.
+#[derive(Clone, Debug)]
+pub(super) enum Piece<R: Resource> {
+    /// The results of operations.
+    Results(Vec<R::Result>),
+    /// The tokens of locks.
+    Tokens(Vec<Token>),
 }
 
 /// What is done once the operations in hand have run.
@@ -58,6 +73,8 @@ pub(super) enum Intent {
     Rest,
     /// Answer a piece of an interactive attempt.
     Piece,
+    /// The same, of one that only takes locks.
+    Locks,
     /// Vote.
     Vote {
         peers: Vec<Peer>,

@@ -7,7 +7,9 @@
 
 use alloc::collections::BTreeMap;
 use alloc::string::String;
+use core::hash::{Hash, Hasher};
 
+use crate::fingerprint::{all, missing};
 use crate::id::{AttemptId, CoordinatorId, Epoch, Lsn, Position};
 use crate::message::Header;
 
@@ -64,6 +66,25 @@ impl Coordinators {
         } else {
             Seen::Current
         }
+    }
+
+    /// Hashes what next steps depend on. Of what has finished counts only how far
+    /// it is from a batch that is worth logging a floor.
+    pub(super) fn fingerprint<H: Hasher>(&self, durable: Lsn, batch: usize, into: &mut H) {
+        all(self.0.iter(), into, |(id, known), into| {
+            let Known {
+                epoch,
+                epoch_lsn,
+                floor,
+                logged_floor,
+                logged_lsn,
+                finished,
+                address,
+            } = known;
+            (id, epoch, missing(*epoch_lsn, durable)).hash(into);
+            (floor, logged_floor, missing(*logged_lsn, durable)).hash(into);
+            (batch.saturating_sub(*finished), address).hash(into);
+        });
     }
 
     pub(super) fn get(&self, coordinator: CoordinatorId) -> Option<&Known> {

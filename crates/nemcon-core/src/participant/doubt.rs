@@ -11,12 +11,13 @@ use super::record::Record;
 use super::{Output, Participant, Timer, reply};
 use crate::id::{AttemptId, RequestId};
 use crate::message::{Failure, Outcome, Verdict};
+use crate::planted::Bug;
 use crate::reason::{Reason, Refusal};
 use crate::resource::Resource;
 use crate::time::Millis;
 
 /// After so many failures of the coordinator in a row, peers are asked as well.
-const FAILURES_BEFORE_PEERS: u32 = 2;
+pub(super) const FAILURES_BEFORE_PEERS: u32 = 2;
 
 impl<R: Resource> Participant<R> {
     /// Asks what became of an attempt, and arms the next question.
@@ -54,6 +55,9 @@ impl<R: Resource> Participant<R> {
         }
         asking.questions = asking.questions.saturating_add(1);
         let tries = asking.questions;
+        if tries > 3 && self.settings.planted.has(Bug::DoubtTimesOut) {
+            return self.conclude(now, id, Outcome::Aborted, out);
+        }
         let wait = self
             .jitter
             .backoff(self.settings.ask_first, self.settings.ask_max, tries);
@@ -81,6 +85,9 @@ impl<R: Resource> Participant<R> {
         verdict: Result<Verdict, Failure>,
         out: &mut Output<R>,
     ) {
+        if verdict == Ok(Verdict::Aborted) && self.is_unprepared(id) {
+            return self.is_not_wanted(now, id, out);
+        }
         let Some(asking) = self
             .attempts
             .get_mut(&id)
@@ -105,7 +112,10 @@ impl<R: Resource> Participant<R> {
                 }
                 asking.failures = asking.failures.saturating_add(1);
             }
-            Err(Failure::Unreachable | Failure::TimedOut) if from_coordinator => {
+            // One that was restored from a backup may have decided and not know it.
+            Ok(Verdict::Unknown) | Err(Failure::Unreachable | Failure::TimedOut)
+                if from_coordinator =>
+            {
                 asking.failures = asking.failures.saturating_add(1);
             }
             // From a peer, anything but an outcome proves nothing.
@@ -155,6 +165,17 @@ impl<R: Resource> Participant<R> {
             )
             | None => None,
         };
+        let planted = self.settings.planted;
+        let heard = match self.attempts.get(&id).map(|attempt| &attempt.phase) {
+            None if planted.has(Bug::NoTraceSaidAborted) => Some(Outcome::Aborted),
+            Some(Phase::Prepared(_)) if planted.has(Bug::PreparedSaidAborted) => {
+                Some(Outcome::Aborted)
+            }
+            Some(Phase::Finished(Finished::Read(_))) if planted.has(Bug::ReadSaidAborted) => {
+                Some(Outcome::Aborted)
+            }
+            _ => heard,
+        };
         let answer = match heard {
             Some(Outcome::Committed) => Verdict::Committed,
             Some(Outcome::Aborted) => Verdict::Aborted,
@@ -172,6 +193,10 @@ impl<R: Resource> Participant<R> {
         id: AttemptId,
         out: &mut Output<R>,
     ) {
+        if self.settings.planted.has(Bug::RefusalNotRecorded) {
+            self.attempts.remove(&id);
+            return out.now.push(verdict::<R>(request, Verdict::Aborted));
+        }
         out.persist(Record::Refused {
             attempt: id,
             at: now,

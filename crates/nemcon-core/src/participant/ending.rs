@@ -2,13 +2,16 @@
 
 use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 
 use super::attempt::{ByHand, Finished, Intent, Phase};
 use super::event::{Alarm, Effect, Reply, State};
+use super::pieces::piece_refused;
 use super::record::{Damaged, Record, ResolvedByHand};
 use super::{Damage, Lane, Output, Participant, Timer, reply};
 use crate::id::{AttemptId, RequestId};
 use crate::message::{Alone, Answer, Outcome, Vote};
+use crate::planted::Bug;
 use crate::reason::{Reason, Refusal};
 use crate::resource::Resource;
 use crate::time::{Millis, Span};
@@ -28,7 +31,11 @@ impl<R: Resource> Participant<R> {
         let lane = match self.attempts.get(&id).map(|attempt| &attempt.phase) {
             Some(Phase::Prepared(_)) => {
                 self.conclude(now, id, Outcome::Committed, out);
-                Lane::Later
+                if self.settings.planted.has(Bug::AcknowledgementNotForced) {
+                    Lane::Now
+                } else {
+                    Lane::Later
+                }
             }
             Some(Phase::Finished(Finished::ByHand(_))) => {
                 self.conclude(now, id, Outcome::Committed, out);
@@ -78,16 +85,28 @@ impl<R: Resource> Participant<R> {
             Some(Phase::Finished(_)) => {}
             None => self.remember_abort(now, id),
         }
-        self.acknowledge(Lane::Now, request, id, out);
+        // What was done by hand is told when it cannot be lost any more.
+        let lane = if self.damage.contains_key(&id) {
+            Lane::After
+        } else {
+            Lane::Now
+        };
+        self.acknowledge(lane, request, id, out);
     }
 
     /// All votes of a read-only transaction are in.
-    pub(super) fn let_go(&mut self, request: RequestId, id: AttemptId, out: &mut Output<R>) {
+    pub(super) fn let_go(
+        &mut self,
+        now: Millis,
+        request: RequestId,
+        id: AttemptId,
+        out: &mut Output<R>,
+    ) {
         let boot = match self.attempts.get_mut(&id).map(|attempt| &mut attempt.phase) {
             Some(Phase::Holding(results)) => {
                 let results = core::mem::take(results);
                 self.finish(id, Finished::Read(results));
-                self.release_locks(id);
+                self.release_locks(now, id);
                 Some(self.boot)
             }
             Some(Phase::Finished(Finished::Read(_))) => Some(self.boot),
@@ -152,15 +171,20 @@ impl<R: Resource> Participant<R> {
                     self.apply(lsn, &redo);
                 }
                 self.finish(id, Finished::Heard(decided));
-                self.release_locks(id);
+                self.release_locks(now, id);
             }
             Phase::Finished(Finished::ByHand(by_hand)) => {
                 let (done, reason) = (by_hand.outcome, by_hand.reason.clone());
+                // First, so that a crash between the two asks again, instead of
+                // forgetting what was done.
+                let forgets = self.settings.planted.has(Bug::HandDamageForgotten);
+                if done != decided && !self.damage.contains_key(&id) && !forgets {
+                    self.record_damage(now, id, Some(done), decided, reason, out);
+                }
                 out.persist(record);
                 self.set_finished(id, Finished::Heard(decided));
                 self.timers.disarm(&Timer::Ask(id));
                 if done != decided {
-                    self.record_damage(now, id, Some(done), decided, reason, out);
                     self.timers.arm(Timer::Report(id), now);
                 }
             }
@@ -271,7 +295,11 @@ impl<R: Resource> Participant<R> {
             reason: reason.clone(),
             at: now,
         };
-        let lsn = out.persist(Record::ResolvedByHand(record));
+        let lsn = if self.settings.planted.has(Bug::HandNotRecorded) {
+            out.appended()
+        } else {
+            out.persist(Record::ResolvedByHand(record))
+        };
         if outcome == Outcome::Committed {
             self.apply(lsn, &redo);
         }
@@ -299,7 +327,7 @@ impl<R: Resource> Participant<R> {
         let decides = match self.attempts.get(&id).map(|attempt| &attempt.phase) {
             Some(Phase::Active(active)) => match &active.intent {
                 Intent::Decide { hash } => Some(*hash),
-                Intent::Rest | Intent::Piece | Intent::Vote { .. } => None,
+                Intent::Rest | Intent::Piece | Intent::Locks | Intent::Vote { .. } => None,
             },
             Some(Phase::Holding(_) | Phase::Prepared(_) | Phase::Finished(_)) | None => None,
         };
@@ -324,44 +352,40 @@ impl<R: Resource> Participant<R> {
         let Some(attempt) = self.attempts.get_mut(&id) else {
             return;
         };
-        let (requests, number, votes, decides, unvoted) = match &mut attempt.phase {
+        let (requests, number, intent) = match &mut attempt.phase {
             Phase::Active(active) => (
                 core::mem::take(&mut active.requests),
-                active.pieces.len() as u32 + 1,
-                matches!(active.intent, Intent::Vote { .. }),
-                matches!(active.intent, Intent::Decide { .. }),
-                matches!(active.intent, Intent::Vote { first: true, .. }),
+                active.pieces + 1,
+                core::mem::replace(&mut active.intent, Intent::Rest),
             ),
-            Phase::Holding(_) => Default::default(),
+            Phase::Holding(_) => (Vec::new(), 0, Intent::Rest),
             Phase::Prepared(_) | Phase::Finished(_) => return,
         };
+        let unvoted = matches!(intent, Intent::Vote { first: true, .. });
         attempt.history.enter(State::Aborted, now);
         let declined = Finished::Declined {
             refusal: refusal.clone(),
             unvoted,
         };
         self.finish(id, declined);
-        self.release_locks(id);
+        if !self.settings.planted.has(Bug::EndedKeepsLocks) {
+            self.release_locks(now, id);
+        }
         for request in requests {
-            let answer = if votes {
-                let vote = Vote::No(refusal.clone());
-                Answer::Voted {
+            let answer = match &intent {
+                Intent::Vote { .. } => Answer::Voted {
                     attempt: id,
                     boot: self.boot,
-                    vote,
-                }
-            } else if decides {
-                Answer::Refused {
+                    log_end: out.appended(),
+                    life: self.life(),
+                    vote: Vote::No(refusal.clone()),
+                },
+                Intent::Decide { .. } => Answer::Refused {
                     attempt: Some(id),
                     refusal: refusal.clone(),
-                }
-            } else {
-                let results = Err(refusal.clone());
-                Answer::Executed {
-                    attempt: id,
-                    number,
-                    boot: self.boot,
-                    results,
+                },
+                Intent::Locks | Intent::Piece | Intent::Rest => {
+                    piece_refused(id, number, self.boot, &intent, refusal.clone())
                 }
             };
             self.answer(Lane::Now, id.coordinator, request, answer, out);
@@ -378,6 +402,7 @@ impl<R: Resource> Participant<R> {
         self.timers.disarm(&Timer::Lease(id));
         self.timers.disarm(&Timer::LockWait(id));
         self.timers.disarm(&Timer::Ask(id));
+        self.timers.disarm(&Timer::Suspect(id));
         self.coordinators.count_finished(id);
         self.set_finished(id, how);
     }

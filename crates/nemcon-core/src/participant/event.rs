@@ -5,15 +5,15 @@ use alloc::vec::Vec;
 
 use super::record::Damaged;
 use crate::history::History;
-use crate::id::{AttemptId, RequestId, TransactionId};
-use crate::lock::{LockKey, Mode};
+use crate::id::{AttemptId, CoordinatorId, RequestId, TransactionId};
+use crate::lock::{LockKey, Mode, Queue};
 use crate::machine::Wake;
-use crate::message::{Answer, Failure, Frame, Outcome, Peer, Verdict};
+use crate::message::{Answer, Failure, Frame, Outcome, Party, Peer, Verdict};
 use crate::reason::Refusal;
 use crate::time::Millis;
 
 /// Who was asked about an attempt in doubt.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Source {
     /// Its coordinator.
     Coordinator,
@@ -92,6 +92,20 @@ pub enum Event<A> {
         attempt: AttemptId,
         /// Whether it has.
         result: Result<(), Failure>,
+    },
+    /// A coordinator has taken our registration.
+    Registered {
+        /// Which.
+        coordinator: CoordinatorId,
+    },
+    /// Somebody asks for the locks.
+    LocksAsked {
+        /// Who waits.
+        request: RequestId,
+        /// Only those of keys behind this one.
+        after: Option<LockKey>,
+        /// At most so many keys.
+        max: usize,
     },
     /// The node is stopping: no new work.
     DrainRequested,
@@ -176,6 +190,15 @@ pub enum Reply<R> {
     InDoubt(Vec<InDoubt>),
     /// To "what damage is recorded".
     Damage(Vec<Damaged>),
+    /// To "what is locked": keys in their order.
+    Locks {
+        /// The time of our clock, by which it is said since when.
+        at: Millis,
+        /// The page.
+        queues: Vec<Queue<Party>>,
+        /// There are more.
+        more: bool,
+    },
     /// It is done.
     Done,
     /// It is refused.
@@ -183,7 +206,7 @@ pub enum Reply<R> {
 }
 
 /// States of an attempt at a participant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum State {
     /// Working, waiting for locks, or holding what it read.
     Active,

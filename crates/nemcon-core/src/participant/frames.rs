@@ -8,13 +8,16 @@ use alloc::vec::Vec;
 use super::attempt::{Active, Attempt, Finished, Intent, Phase};
 use super::coordinators::Seen;
 use super::event::{Effect, State};
+use super::pieces::piece_refused;
 use super::record::Record;
 use super::{Drain, Lane, Output, Participant, Timer};
 use crate::id::{AttemptId, CoordinatorId, Lsn, RequestId, TransactionId};
+use crate::lock::{LockKey, Mode};
 use crate::message::{
-    Alone, Answer, CommitOnePhase, Execute, Frame, Header, Hello, Operation, Prepare, Task,
-    ToParticipant, Vote, Work,
+    Alone, Answer, CommitOnePhase, Frame, Header, Hello, Operation, Outcome, Prepare, Task,
+    ToParticipant, Trace, Vote, Work,
 };
+use crate::planted::Bug;
 use crate::reason::{Reason, Refusal};
 use crate::resource::Resource;
 use crate::time::{Millis, Span};
@@ -49,7 +52,16 @@ impl<R: Resource> Participant<R> {
             let refusal = Refusal::new(Reason::PEER_REFUSED, why);
             return self.refuse(header.coordinator, request, Some(attempt), refusal, out);
         }
+        if let Some(refusal) = self.refusal_of_stranger(header.coordinator) {
+            let attempt = message.call().attempt();
+            out.now.push(Effect::Answer {
+                request,
+                answer: Answer::Refused { attempt, refusal },
+            });
+            return;
+        }
         match self.coordinators.see(&header) {
+            Seen::Stale { .. } if self.settings.planted.has(Bug::StaleEpochObeyed) => {}
             Seen::Stale { known } => {
                 let why = format!(
                     "epoch {} has ended; {known} is the newest seen",
@@ -67,16 +79,31 @@ impl<R: Resource> Participant<R> {
             Seen::Current => {}
         }
         self.log_floor(header.coordinator, out);
+        if self.settings.planted.has(Bug::EndedBeginsAgain)
+            && let Some(id) = message.task().map(|task| task.attempt)
+            && self.attempts.get(&id).is_some_and(Attempt::is_finished)
+        {
+            self.attempts.remove(&id);
+        }
         match message {
             ToParticipant::Hello(hello) => self.hello(now, request, &header, hello, out),
             ToParticipant::Execute(execute) => self.execute(now, request, execute, out),
+            ToParticipant::AcquireLocks(acquire) => {
+                self.acquire_locks(now, request, acquire, out);
+            }
             ToParticipant::Prepare(prepare) => self.prepare(now, request, prepare, out),
             ToParticipant::Commit(attempt) => self.commit(now, request, attempt, out),
             ToParticipant::Abort(attempt) => self.abort(now, request, attempt, out),
-            ToParticipant::Release(attempt) => self.let_go(request, attempt, out),
+            ToParticipant::Release(attempt) => self.let_go(now, request, attempt, out),
             ToParticipant::CommitOnePhase(commit) => self.one_phase(now, request, commit, out),
             ToParticipant::Inquire(transaction) => {
                 self.inquire(request, header.coordinator, transaction, out);
+            }
+            ToParticipant::ReportWaits(ask) => {
+                self.report_waits(now, request, header.coordinator, ask, out);
+            }
+            ToParticipant::FailWait(fail) => {
+                self.fail_wait(now, request, header.coordinator, &fail, out);
             }
         }
     }
@@ -92,10 +119,16 @@ impl<R: Resource> Participant<R> {
             .attempts_of(coordinator)
             .filter(|(id, attempt)| {
                 let unprepared = matches!(attempt.phase, Phase::Active(_) | Phase::Holding(_));
-                id.position.epoch < epoch && unprepared
+                let keeps = self.settings.planted.has(Bug::NewEpochKeepsWork);
+                id.position.epoch < epoch && unprepared && !keeps
             })
             .map(|(id, _)| id)
             .collect();
+        if self.settings.planted.has(Bug::NewEpochAbortsPrepared) {
+            for attempt in self.asking() {
+                self.conclude(now, attempt, Outcome::Aborted, out);
+            }
+        }
         for attempt in older {
             let why = format!("coordinator restarted in epoch {epoch} before this was decided");
             let refusal = Refusal::retryable(Reason::COORDINATOR_RESTARTED, why);
@@ -114,6 +147,9 @@ impl<R: Resource> Participant<R> {
 
     /// Forgets what is finished below floors that are durable.
     pub(super) fn forget_below_durable_floors(&mut self) {
+        if self.settings.planted.has(Bug::ForgottenAboveFloor) {
+            return self.attempts.retain(|_, attempt| !attempt.is_finished());
+        }
         let durable = self.durable;
         for (coordinator, known) in self.coordinators.iter() {
             if known.logged_lsn > durable || known.logged_lsn == Lsn(0) {
@@ -171,70 +207,6 @@ impl<R: Resource> Participant<R> {
         self.answer(Lane::Now, coordinator, request, answer, out);
     }
 
-    fn execute(
-        &mut self,
-        now: Millis,
-        request: RequestId,
-        execute: Execute<R::Action>,
-        out: &mut Output<R>,
-    ) {
-        let Execute {
-            task,
-            number,
-            operations,
-        } = execute;
-        let id = task.attempt;
-        let gap = || {
-            let why = format!("piece {number} of attempt {id} does not follow what is held here");
-            Refusal::retryable(Reason::WORK_LOST, why)
-        };
-        match self.attempts.get_mut(&id).map(|attempt| &mut attempt.phase) {
-            None if number == 1 => {
-                let intent = Intent::Piece;
-                self.begin_work(now, request, task, operations, intent, out);
-            }
-            Some(Phase::Active(active)) => {
-                let done = active.pieces.len();
-                let at = number as usize;
-                let busy = !matches!(active.intent, Intent::Rest);
-                if (1..=done).contains(&at) {
-                    let results = Ok(active.pieces[at - 1].clone());
-                    let answer = Answer::Executed {
-                        attempt: id,
-                        number,
-                        boot: self.boot,
-                        results,
-                    };
-                    self.answer(Lane::Now, id.coordinator, request, answer, out);
-                } else if at == done + 1 && matches!(active.intent, Intent::Piece) {
-                    active.requests.push(request);
-                } else if at == done + 1 && !busy {
-                    active.requests.push(request);
-                    active.operations = operations;
-                    active.intent = Intent::Piece;
-                    active.task.lock_wait = task.lock_wait;
-                    self.runnable.push_back(id);
-                } else {
-                    self.refuse(id.coordinator, request, Some(id), gap(), out);
-                }
-            }
-            Some(Phase::Finished(Finished::Declined { refusal, .. })) => {
-                let results = Err(refusal.clone());
-                let answer = Answer::Executed {
-                    attempt: id,
-                    number,
-                    boot: self.boot,
-                    results,
-                };
-                self.answer(Lane::Now, id.coordinator, request, answer, out);
-            }
-            None => self.refuse(id.coordinator, request, Some(id), gap(), out),
-            Some(Phase::Holding(_) | Phase::Prepared(_) | Phase::Finished(_)) => {
-                self.refuse_ended(request, id, out);
-            }
-        }
-    }
-
     fn prepare(
         &mut self,
         now: Millis,
@@ -249,6 +221,7 @@ impl<R: Resource> Participant<R> {
             read_only,
         } = prepare;
         let id = task.attempt;
+        self.end_repeated_work(now, id, &work, out);
         let Some(attempt) = self.attempts.get_mut(&id) else {
             return match work {
                 Work::OneShot(operations) => {
@@ -258,7 +231,26 @@ impl<R: Resource> Participant<R> {
                         one_shot: true,
                         first: !read_only,
                     };
-                    self.begin_work(now, request, task, operations, intent, out);
+                    self.begin_work(
+                        now,
+                        request,
+                        NewWork::one_shot(task, operations, intent),
+                        out,
+                    );
+                }
+                Work::Interactive { .. } if self.settings.planted.has(Bug::LostWorkVotesYes) => {
+                    let intent = Intent::Vote {
+                        peers,
+                        read_only,
+                        one_shot: true,
+                        first: false,
+                    };
+                    self.begin_work(
+                        now,
+                        request,
+                        NewWork::one_shot(task, Vec::new(), intent),
+                        out,
+                    );
                 }
                 Work::Interactive { .. } => {
                     self.vote_no_on_lost_work(now, request, &task, out);
@@ -280,13 +272,14 @@ impl<R: Resource> Participant<R> {
                         one_shot: false,
                         first,
                     };
-                    if first && count as usize == active.pieces.len() {
+                    let lost = !first || count != active.pieces;
+                    if !lost || self.settings.planted.has(Bug::LostWorkVotesYes) {
                         return self.runnable.push_back(id);
                     }
                     let refusal = lost_work(id);
                     return self.decline(now, id, refusal, out);
                 }
-                (Intent::Rest | Intent::Piece | Intent::Decide { .. }, _) => {
+                (Intent::Rest | Intent::Piece | Intent::Locks | Intent::Decide { .. }, _) => {
                     let why = format!("attempt {id} is at other work here");
                     let refusal = Refusal::new(Reason::PEER_REFUSED, why);
                     return self.refuse(id.coordinator, request, Some(id), refusal, out);
@@ -312,9 +305,34 @@ impl<R: Resource> Participant<R> {
         let answer = Answer::Voted {
             attempt: id,
             boot: self.boot,
+            log_end: out.appended(),
+            life: self.life(),
             vote,
         };
         self.answer(lane, id.coordinator, request, answer, out);
+    }
+
+    /// Work that an earlier boot has done and lost may be in hand here once more, for a
+    /// repeat of it that came late. That is not the work which is to be committed.
+    fn end_repeated_work(
+        &mut self,
+        now: Millis,
+        id: AttemptId,
+        work: &Work<R::Action>,
+        out: &mut Output<R>,
+    ) {
+        let Work::Interactive { boot, .. } = work else {
+            return;
+        };
+        let in_hand = match self.attempts.get(&id).map(|attempt| &attempt.phase) {
+            Some(Phase::Active(active)) => {
+                matches!(active.intent, Intent::Piece | Intent::Locks)
+            }
+            Some(Phase::Holding(_) | Phase::Prepared(_) | Phase::Finished(_)) | None => false,
+        };
+        if in_hand && *boot != self.boot {
+            self.abandon(now, id, lost_work(id), out);
+        }
     }
 
     /// Interactive work was done here before a restart, and is gone.
@@ -343,6 +361,8 @@ impl<R: Resource> Participant<R> {
         let answer = Answer::Voted {
             attempt: id,
             boot: self.boot,
+            log_end: out.appended(),
+            life: self.life(),
             vote,
         };
         self.answer(Lane::Now, id.coordinator, request, answer, out);
@@ -373,7 +393,18 @@ impl<R: Resource> Participant<R> {
             };
             return self.answer(lane, id.coordinator, request, answer, out);
         }
-        if !self.attempts.contains_key(&id) && self.alone.may_have_forgotten(transaction) {
+        let unmarked = self
+            .settings
+            .planted
+            .has(Bug::AloneForgottenWithoutWatermark);
+        let forgotten = self.alone.may_have_forgotten(transaction) && !unmarked;
+        // What only reads may be read again.
+        let only_reads = match &work {
+            Work::OneShot(operations) => operations.iter().all(|it| it.read_only),
+            Work::Interactive { .. } => false,
+        };
+        let is_unknown = !self.attempts.contains_key(&id) && !only_reads;
+        if is_unknown && forgotten {
             let why = format!("transaction {transaction} is as old as outcomes forgotten here");
             let refusal = Refusal::new(Reason::OUTCOME_FORGOTTEN, why);
             return self.refuse(id.coordinator, request, Some(id), refusal, out);
@@ -382,7 +413,12 @@ impl<R: Resource> Participant<R> {
         match self.attempts.get_mut(&id).map(|attempt| &mut attempt.phase) {
             None => match work {
                 Work::OneShot(operations) => {
-                    self.begin_work(now, request, task, operations, intent, out);
+                    self.begin_work(
+                        now,
+                        request,
+                        NewWork::one_shot(task, operations, intent),
+                        out,
+                    );
                 }
                 Work::Interactive { .. } => {
                     // Nothing was decided here, and now nothing will be: the
@@ -391,7 +427,12 @@ impl<R: Resource> Participant<R> {
                         action: Err(lost_work(id)),
                         read_only: false,
                     }];
-                    self.begin_work(now, request, task, operations, intent, out);
+                    self.begin_work(
+                        now,
+                        request,
+                        NewWork::one_shot(task, operations, intent),
+                        out,
+                    );
                 }
             },
             Some(Phase::Active(active)) => match (&active.intent, work) {
@@ -400,12 +441,25 @@ impl<R: Resource> Participant<R> {
                     active.requests.push(request);
                     active.intent = intent;
                     active.operations = Vec::new();
-                    if boot == self.boot && count as usize == active.pieces.len() {
+                    if boot == self.boot && count == active.pieces {
                         return self.runnable.push_back(id);
                     }
                     self.decline(now, id, lost_work(id), out);
                 }
-                (Intent::Rest | Intent::Piece | Intent::Vote { .. }, _) => {
+                // A late repeat of lost work is in hand; see below.
+                (Intent::Piece | Intent::Locks, Work::Interactive { boot, .. })
+                    if boot != self.boot =>
+                {
+                    let late = core::mem::replace(&mut active.requests, vec![request]);
+                    let number = active.pieces + 1;
+                    let piece = core::mem::replace(&mut active.intent, intent);
+                    self.decline(now, id, lost_work(id), out);
+                    for request in late {
+                        let answer = piece_refused(id, number, self.boot, &piece, lost_work(id));
+                        self.answer(Lane::Now, id.coordinator, request, answer, out);
+                    }
+                }
+                (Intent::Rest | Intent::Piece | Intent::Locks | Intent::Vote { .. }, _) => {
                     let why = format!("attempt {id} is at other work here");
                     let refusal = Refusal::new(Reason::PEER_REFUSED, why);
                     self.refuse(id.coordinator, request, Some(id), refusal, out);
@@ -429,7 +483,14 @@ impl<R: Resource> Participant<R> {
         transaction: TransactionId,
         out: &mut Output<R>,
     ) {
-        let (trace, lsn) = self.alone.trace(transaction);
+        let (mut trace, lsn) = self.alone.trace(transaction);
+        let unmarked = self
+            .settings
+            .planted
+            .has(Bug::AloneForgottenWithoutWatermark);
+        if unmarked && matches!(trace, Trace::Forgotten) {
+            trace = Trace::None;
+        }
         let lane = if lsn > self.durable {
             Lane::After
         } else {
@@ -445,21 +506,26 @@ impl<R: Resource> Participant<R> {
     }
 
     /// Starts work on an attempt that is not known here, if it is not an old one.
-    fn begin_work(
+    pub(super) fn begin_work(
         &mut self,
         now: Millis,
         request: RequestId,
-        task: Task,
-        operations: Vec<Operation<R::Action>>,
-        intent: Intent,
+        work: NewWork<R>,
         out: &mut Output<R>,
     ) {
+        let NewWork {
+            task,
+            operations,
+            wanted,
+            intent,
+        } = work;
         let (id, transaction) = (task.attempt, task.transaction);
         if let Some(refusal) = self.refusal_of_unknown(id) {
             return self.refuse(id.coordinator, request, Some(id), refusal, out);
         }
         let deadline = now + task.remaining;
         let spent = task.remaining == Span(0);
+        let no_room = self.no_room_for(&operations);
         let active = Active {
             task,
             deadline,
@@ -468,7 +534,9 @@ impl<R: Resource> Participant<R> {
             operations,
             redo: R::Redo::default(),
             wrote: false,
-            pieces: Vec::new(),
+            wanted,
+            pieces: 0,
+            last: None,
         };
         let phase = Phase::Active(active);
         self.attempts
@@ -481,9 +549,18 @@ impl<R: Resource> Participant<R> {
             self.decline(now, id, refusal, out);
         } else if self.alone.get(transaction).is_some() {
             self.decline(now, id, reused(transaction), out);
+        } else if let Some(refusal) = no_room {
+            self.decline(now, id, refusal, out);
         } else {
             self.runnable.push_back(id);
         }
+    }
+
+    /// Why nothing that writes is begun now.
+    fn no_room_for(&self, operations: &[Operation<R::Action>]) -> Option<Refusal> {
+        let only_reads = operations.iter().all(|operation| operation.read_only);
+        let node = format_args!("participant {}", self.settings.name);
+        self.room.refusal(node).filter(|_| !only_reads)
     }
 
     /// Why work on an unknown attempt is not begun.
@@ -492,7 +569,10 @@ impl<R: Resource> Participant<R> {
             let why = format!("attempt {id} was decided without this participant");
             return Some(Refusal::new(Reason::ATTEMPT_ENDED, why));
         }
-        if self.coordinators.is_stale(id) || self.coordinators.is_below_floor(id) {
+        let unordered = self.settings.planted.has(Bug::BelowFloorBegun)
+            || self.settings.planted.has(Bug::StaleEpochObeyed);
+        let old = self.coordinators.is_stale(id) || self.coordinators.is_below_floor(id);
+        if old && !unordered {
             let why = format!("attempt {id} is not known here and its coordinator is past it");
             return Some(Refusal::retryable(Reason::BELOW_FLOOR, why));
         }
@@ -517,6 +597,25 @@ impl<R: Resource> Participant<R> {
     ) {
         let answer = Answer::Refused { attempt, refusal };
         self.answer(Lane::Now, coordinator, request, answer, out);
+    }
+}
+
+/// Work on an attempt that may not be known here yet.
+pub(super) struct NewWork<R: Resource> {
+    pub(super) task: Task,
+    pub(super) operations: Vec<Operation<R::Action>>,
+    pub(super) wanted: Vec<(LockKey, Mode)>,
+    pub(super) intent: Intent,
+}
+
+impl<R: Resource> NewWork<R> {
+    const fn one_shot(task: Task, operations: Vec<Operation<R::Action>>, intent: Intent) -> Self {
+        Self {
+            task,
+            operations,
+            wanted: Vec::new(),
+            intent,
+        }
     }
 }
 

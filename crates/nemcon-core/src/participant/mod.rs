@@ -24,9 +24,11 @@
 //! - Data changes when its record is appended, in the order of the log, so that
 //!   "as new as record n" means the same for every key.
 //!
-//! Where to look: `frames` takes a coordinator's messages, `work` takes locks
-//! and runs actions, `ending` ends attempts, `doubt` asks and answers about
-//! outcomes, `replay` is the log's side.
+//! Where to look: `frames` takes a coordinator's messages, `pieces` those of
+//! interactive work, `work` takes locks and runs actions, `waits` knows who waits
+//! for whom and breaks deadlocks, `ending` ends attempts, `doubt` asks and answers
+//! about outcomes, `replay` is the log's side, `restored` what holds after a
+//! restoration.
 
 mod alone;
 mod attempt;
@@ -34,10 +36,14 @@ mod coordinators;
 mod doubt;
 mod ending;
 pub mod event;
+mod fingerprint;
 mod frames;
+mod pieces;
 pub mod record;
 mod replay;
+mod restored;
 pub mod view;
+mod waits;
 mod work;
 
 use alloc::collections::{BTreeMap, VecDeque};
@@ -48,13 +54,15 @@ use coordinators::Coordinators;
 use event::{Effect, Event, Reply};
 use record::{Damaged, Record};
 pub use replay::Cursor;
+use restored::Restoration;
 
 use crate::codec::CorruptLog;
 use crate::id::{AttemptId, Boot, CoordinatorId, Lsn, ParticipantId, ParticipantName, RequestId};
 use crate::lock;
-use crate::machine::{Machine, Stored, Wake};
+use crate::machine::{Machine, Room, Stored, Wake};
 use crate::message::Answer;
 use crate::output;
+use crate::planted::{Bug, Planted};
 use crate::resource::Resource;
 use crate::time::{Millis, Span};
 use crate::timers::{Jitter, Timers};
@@ -75,6 +83,11 @@ pub struct Settings {
     /// How long past its deadline unprepared work is kept for its coordinator.
     /// Default 5 s.
     pub lease_grace: Span,
+    /// How many locks there may be, and how many may wait.
+    pub locks: lock::Limits,
+    /// When unprepared work has kept somebody waiting for so long, its coordinator is
+    /// asked whether it is still wanted. Default 1 s; `None`: never.
+    pub suspect_after: Option<Span>,
     /// How long transactions decided alone are remembered. Default 1 h.
     pub remember_for: Span,
     /// How many of them are remembered. Default 1,000,000.
@@ -82,6 +95,8 @@ pub struct Settings {
     /// How many attempts must have finished before a floor is logged so that
     /// they can be forgotten. Default 64.
     pub forget_batch: usize,
+    /// A mistake to make; none but in a proof.
+    pub planted: Planted,
 }
 
 impl Settings {
@@ -95,16 +110,19 @@ impl Settings {
             ask_first: Span(100),
             ask_max: Span::from_secs(5),
             lease_grace: Span::from_secs(5),
+            locks: lock::Limits::new(),
+            suspect_after: Some(Span::from_secs(1)),
             remember_for: Span::from_secs(3_600),
             remember_max: 1_000_000,
             forget_batch: 64,
+            planted: Planted::none(),
         }
     }
 }
 
 /// What a timer is for. Whether it still matters is judged when it fires.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Timer {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Timer {
     /// The wait for a lock has lasted too long.
     LockWait(AttemptId),
     /// The coordinator of unprepared work has been silent too long.
@@ -113,6 +131,8 @@ enum Timer {
     Ask(AttemptId),
     /// Tell the coordinator of damage again.
     Report(AttemptId),
+    /// Unprepared work keeps others waiting: ask whether it is still wanted.
+    Suspect(AttemptId),
 }
 
 /// Shorthand for the outputs of a participant over `R`.
@@ -124,6 +144,8 @@ pub struct Participant<R: Resource> {
     settings: Settings,
     id: ParticipantId,
     boot: Boot,
+    /// Where the log ended when this boot began.
+    began_at: Lsn,
     resource: R,
     coordinators: Coordinators,
     attempts: BTreeMap<AttemptId, Attempt<R>>,
@@ -134,6 +156,8 @@ pub struct Participant<R: Resource> {
     runnable: VecDeque<AttemptId>,
     alone: alone::Memory<R::Result>,
     damage: BTreeMap<AttemptId, Damage>,
+    /// The data directory was restored from a backup.
+    restored: Option<Restoration>,
     /// Keys whose stored value is out of date, and the record that made it so.
     changed: BTreeMap<Vec<u8>, Lsn>,
     /// Of these, what the write-back under way has still to take.
@@ -143,11 +167,12 @@ pub struct Participant<R: Resource> {
     durable: Lsn,
     timers: Timers<Timer>,
     jitter: Jitter,
+    room: Room,
     drain: Drain,
 }
 
 /// Whether the node is stopping.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Drain {
     No,
     Asked,
@@ -172,20 +197,23 @@ impl<R: Resource> Participant<R> {
         Self {
             id: settings.fresh_id,
             boot: Boot(0),
+            began_at: Lsn(0),
             resource,
             coordinators: Coordinators::default(),
             attempts: BTreeMap::new(),
-            locks: lock::Table::new(Boot(0)),
+            locks: lock::Table::new(Boot(0), settings.locks, settings.planted),
             unlocks: VecDeque::new(),
             runnable: VecDeque::new(),
             alone: alone::Memory::default(),
             damage: BTreeMap::new(),
+            restored: None,
             changed: BTreeMap::new(),
             round: None,
             stored: BTreeMap::new(),
             durable: Lsn(0),
             timers: Timers::default(),
             jitter: Jitter::new(settings.seed),
+            room: Room::Enough,
             drain: Drain::No,
             settings,
         }
@@ -197,6 +225,7 @@ impl<R: Resource> Participant<R> {
             Timer::Lease(attempt) => self.lease_expired(now, attempt, out),
             Timer::Ask(attempt) => self.ask(now, attempt, out),
             Timer::Report(attempt) => self.report_damage(now, attempt, out),
+            Timer::Suspect(attempt) => self.suspect(now, attempt, out),
         }
     }
 
@@ -204,9 +233,10 @@ impl<R: Resource> Participant<R> {
         match wake {
             Wake::Durable(lsn) => {
                 self.durable = self.durable.max(lsn);
-                self.unlock_durable();
+                self.unlock_durable(now);
                 self.forget_below_durable_floors();
             }
+            Wake::Room(room) => self.room = room,
             Wake::DeadlinePassed => {
                 while let Some(timer) = self.timers.pop_due(now) {
                     self.timer_fired(now, timer, out);
@@ -215,22 +245,48 @@ impl<R: Resource> Participant<R> {
         }
     }
 
+    /// All armed timers, in a fixed order.
+    pub fn armed(&self) -> impl Iterator<Item = &Timer> {
+        self.timers.armed()
+    }
+
+    /// Fires one armed timer, due or not, as a step of its own: for a model
+    /// checker, which tries every order. Nothing happens if it is not armed.
+    pub fn fire(&mut self, now: Millis, timer: &Timer, out: &mut Output<R>) {
+        if self.timers.is_armed(timer) {
+            self.timers.disarm(timer);
+            self.timer_fired(now, *timer, out);
+            self.go_on(now, out);
+        }
+    }
+
+    /// The end of every step: goes on with whoever was granted a lock.
+    fn go_on(&mut self, now: Millis, out: &mut Output<R>) {
+        while let Some(attempt) = self.runnable.pop_front() {
+            self.advance(now, attempt, out);
+        }
+        if self.drain == Drain::Asked && !self.has_active_work() {
+            out.after.push(Effect::Drained);
+            self.drain = Drain::Done;
+        }
+    }
+
     /// Lets go of the locks whose reason to be kept is durable now.
-    fn unlock_durable(&mut self) {
+    fn unlock_durable(&mut self, now: Millis) {
         while let Some((lsn, attempt)) = self.unlocks.front().copied() {
             if lsn > self.durable {
                 return;
             }
             self.unlocks.pop_front();
-            self.release_locks(attempt);
+            self.release_locks(now, attempt);
         }
     }
 
     /// Lets go of all locks of an attempt; who waited for them goes on later in
     /// this step.
-    fn release_locks(&mut self, attempt: AttemptId) {
+    fn release_locks(&mut self, now: Millis, attempt: AttemptId) {
         self.timers.disarm(&Timer::LockWait(attempt));
-        self.runnable.extend(self.locks.release(attempt));
+        self.runnable.extend(self.locks.release(now, attempt));
     }
 
     /// Answers a coordinator, but not before its epoch is durable.
@@ -246,7 +302,8 @@ impl<R: Resource> Participant<R> {
             .coordinators
             .get(coordinator)
             .map_or(Lsn(0), |known| known.epoch_lsn);
-        let lane = if epoch_lsn > self.durable {
+        let forced = !self.settings.planted.has(Bug::SeenEpochNotForced);
+        let lane = if epoch_lsn > self.durable && forced {
             Lane::After
         } else {
             lane
@@ -316,15 +373,15 @@ impl<R: Resource> Machine for Participant<R> {
             Event::DamageReportAnswered { attempt, result } => {
                 self.damage_report_answered(now, attempt, result);
             }
+            Event::Registered { coordinator } => self.registered(coordinator, out),
+            Event::LocksAsked {
+                request,
+                after,
+                max,
+            } => self.locks_asked(now, request, after.as_ref(), max, out),
             Event::DrainRequested => self.drain = Drain::Asked,
         }
-        while let Some(attempt) = self.runnable.pop_front() {
-            self.advance(now, attempt, out);
-        }
-        if self.drain == Drain::Asked && !self.has_active_work() {
-            out.after.push(Effect::Drained);
-            self.drain = Drain::Done;
-        }
+        self.go_on(now, out);
     }
 
     fn load(&mut self, stored: Stored) -> Result<(), CorruptLog> {

@@ -12,7 +12,7 @@ use crate::reason::Refusal;
 use crate::time::Millis;
 
 /// A fact in a participant's log.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Encode, Decode)]
 pub enum Record {
     /// The participant started. Forced before it answers anything in this boot.
     #[n(0)]
@@ -107,11 +107,35 @@ pub enum Record {
         #[n(0)]
         attempt: AttemptId,
     },
+    /// The data directory was restored from a backup; all records before this one
+    /// are the backup's.
+    #[n(12)]
+    Restored {
+        /// A number that another restoration would not have.
+        #[n(0)]
+        id: u64,
+        /// When it was restored.
+        #[n(1)]
+        at: Millis,
+        /// When the life after the backup was lost, at the latest.
+        #[n(2)]
+        lost_at: Millis,
+        /// A boot number which that life cannot have come beyond.
+        #[n(3)]
+        boot: Boot,
+    },
+    /// A coordinator takes the restored directory as it is.
+    #[n(13)]
+    Readmitted {
+        /// Which.
+        #[n(0)]
+        coordinator: CoordinatorId,
+    },
 }
 
 /// The promise to commit if told so, and all that is needed to keep it after a
 /// restart.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Encode, Decode)]
 pub struct Prepared {
     /// Which attempt.
     #[n(0)]
@@ -143,7 +167,7 @@ pub struct Prepared {
 }
 
 /// What a participant decided alone.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Encode, Decode)]
 pub struct DecidedAlone {
     /// Which attempt.
     #[n(0)]
@@ -167,7 +191,7 @@ pub struct DecidedAlone {
 }
 
 /// How a transaction decided alone ended.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Encode, Decode)]
 pub enum AloneEnding {
     /// Done; results in the resource's own encoding.
     #[n(0)]
@@ -178,7 +202,7 @@ pub enum AloneEnding {
 }
 
 /// An operator's decision about an attempt in doubt.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Encode, Decode)]
 pub struct ResolvedByHand {
     /// Which attempt.
     #[n(0)]
@@ -195,7 +219,7 @@ pub struct ResolvedByHand {
 }
 
 /// What was decided is not what was done here.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Encode, Decode)]
 pub struct Damaged {
     /// Which attempt.
     #[n(0)]

@@ -14,6 +14,7 @@ use crate::codec::CorruptLog;
 use crate::id::{AttemptId, Lsn, TransactionId};
 use crate::lock::{Grant, LockKey, Mode};
 use crate::message::{Alone, Outcome};
+use crate::planted::Bug;
 use crate::resource::Resource;
 use crate::time::{Millis, Span};
 
@@ -71,6 +72,13 @@ impl<R: Resource> Participant<R> {
                     damage.mended = true;
                 }
             }
+            Record::Restored {
+                id,
+                at,
+                lost_at,
+                boot,
+            } => self.replay_restored(id, at, lost_at, boot),
+            Record::Readmitted { coordinator } => self.replay_readmitted(coordinator),
         }
         self.durable = self.durable.max(lsn);
         Ok(())
@@ -86,8 +94,9 @@ impl<R: Resource> Participant<R> {
             }
             None => {}
         }
-        for (key, mode) in &record.locks {
-            if let Grant::Waiting(_) = self.locks.request(id, key, *mode) {
+        let forgets = self.settings.planted.has(Bug::RestartLosesLocks);
+        for (key, mode) in record.locks.iter().filter(|_| !forgets) {
+            if let Grant::Waiting(_) = self.locks.request(record.at, id, key, *mode) {
                 let why = format!("the lock on {key} is held by another prepared attempt");
                 return Err(illegal(lsn, "Prepared", id, &why));
             }
@@ -139,7 +148,7 @@ impl<R: Resource> Participant<R> {
                     self.apply(lsn, &redo);
                 }
                 self.finish(id, Finished::Heard(decided));
-                self.locks.release(id);
+                self.locks.release(at, id);
             }
             Phase::Finished(Finished::ByHand(_)) => {
                 self.set_finished(id, Finished::Heard(decided));
@@ -225,13 +234,14 @@ impl<R: Resource> Participant<R> {
                 asking,
             }),
         );
-        self.locks.release(id);
+        self.locks.release(record.at, id);
     }
 
     /// The log has been read: begins a new boot and asks about what is in doubt.
     pub(super) fn begin_boot(&mut self, now: Millis, out: &mut Output<R>) {
         self.stored.clear();
         self.boot = self.boot.next();
+        self.began_at = out.appended();
         self.locks.set_boot(self.boot);
         out.persist(Record::Started {
             id: self.id,
@@ -291,6 +301,7 @@ impl<R: Resource> Participant<R> {
             boot: self.boot,
             at: Millis(0),
         });
+        records.extend(self.restored_records());
         records.push(Record::Forgotten {
             through: self.alone.forgotten(),
         });
@@ -357,6 +368,7 @@ impl<R: Resource> Participant<R> {
             Phase::Finished(Finished::Refused) => {
                 records.push(Record::Refused { attempt: id, at });
             }
+            Phase::Prepared(_) if self.settings.planted.has(Bug::CheckpointForgetsPrepared) => {}
             Phase::Prepared(promise) => {
                 let redo = self.resource.encode_redo(&promise.redo);
                 let asking = &promise.asking;

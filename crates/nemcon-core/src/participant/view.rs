@@ -6,7 +6,7 @@ use super::attempt::{Attempt, Finished, Phase};
 use super::event::{InDoubt, State};
 use super::record::Damaged;
 use super::{Participant, Settings};
-use crate::id::{AttemptId, Boot, CoordinatorId, ParticipantId, TransactionId};
+use crate::id::{AttemptId, Boot, CoordinatorId, LogPosition, ParticipantId, TransactionId};
 use crate::lock;
 use crate::message::Outcome;
 use crate::resource::Resource;
@@ -59,6 +59,21 @@ impl<R: Resource> Participant<R> {
     #[must_use]
     pub const fn boot(&self) -> Boot {
         self.boot
+    }
+
+    /// A number that another start would not have.
+    pub(super) const fn life(&self) -> u32 {
+        (self.settings.seed >> 32) as u32 ^ self.settings.seed as u32
+    }
+
+    /// How this boot began.
+    #[must_use]
+    pub const fn began(&self) -> LogPosition {
+        LogPosition {
+            boot: self.boot,
+            lsn: self.began_at,
+            life: self.life(),
+        }
     }
 
     /// The data it guards.

@@ -4,15 +4,17 @@ use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::vec::Vec;
 
-use super::attempt::{Active, Asking, Attempt, Finished, Intent, Phase, Promise};
+use super::attempt::{Active, Asking, Attempt, Finished, Intent, Phase, Piece, Promise};
 use super::ending::state_of;
 use super::event::{Reply, State};
+use super::pieces::piece_answer;
 use super::record::{AloneEnding, DecidedAlone, Prepared, Record};
 use super::{Lane, Output, Participant, Timer, alone, reply};
 use crate::id::{AttemptId, Lsn, RequestId};
 use crate::limits;
 use crate::lock::{Grant, LockKey, Mode};
 use crate::message::{Alone, Answer, OperationsHash, Peer, Vote};
+use crate::planted::Bug;
 use crate::reason::{Reason, Refusal};
 use crate::resource::Resource;
 use crate::time::Millis;
@@ -20,7 +22,10 @@ use crate::time::Millis;
 /// How far the locks for the operations in hand are.
 enum Locked {
     All,
+    /// One is waited for, as it was before.
     Waiting,
+    /// One is waited for from now on.
+    Begun,
     Refused(Refusal),
 }
 
@@ -32,6 +37,7 @@ impl<R: Resource> Participant<R> {
             Some(Locked::All) if self.was_decided(id) => self.repeat_decision(now, id, out),
             Some(Locked::All) => self.run(now, id, out),
             Some(Locked::Refused(refusal)) => self.decline(now, id, refusal, out),
+            Some(Locked::Begun) => self.wait_has_begun(now, id, out),
             Some(Locked::Waiting) | None => {}
         }
     }
@@ -60,7 +66,7 @@ impl<R: Resource> Participant<R> {
         let alone = entry.alone.clone();
         attempt.history.enter(state_of(alone.outcome()), now);
         self.finish(id, Finished::DecidedAlone);
-        self.release_locks(id);
+        self.release_locks(now, id);
         for request in requests {
             let answer = Answer::DecidedAlone {
                 attempt: id,
@@ -81,6 +87,10 @@ impl<R: Resource> Participant<R> {
         }
         loop {
             let mut wanted: BTreeMap<LockKey, Mode> = BTreeMap::new();
+            for (key, mode) in &active.wanted {
+                let wanted = wanted.entry(key.clone()).or_insert(*mode);
+                *wanted = (*mode).max(*wanted);
+            }
             for operation in &active.operations {
                 let action = match &operation.action {
                     Ok(action) => action,
@@ -94,6 +104,9 @@ impl<R: Resource> Participant<R> {
                 self.resource.locks(action, &mut |key, mode| {
                     let wanted = wanted.entry(key).or_insert(mode);
                     *wanted = mode.max(*wanted);
+                    if self.settings.planted.has(Bug::WriterSharesLock) {
+                        *wanted = Mode::Shared;
+                    }
                 });
             }
             wanted.retain(|key, mode| !self.locks.holds(id, key, *mode));
@@ -102,17 +115,21 @@ impl<R: Resource> Participant<R> {
                 return Some(Locked::All);
             }
             for (key, mode) in wanted {
-                if let Grant::Waiting(_) = self.locks.request(id, &key, mode) {
-                    let limit = (now + active.task.lock_wait).min(active.deadline);
-                    self.timers.arm(Timer::LockWait(id), limit);
-                    return Some(Locked::Waiting);
+                match self.locks.request(now, id, &key, mode) {
+                    Grant::Granted(_) => {}
+                    Grant::Waiting(_) => {
+                        let limit = (now + active.task.lock_wait).min(active.deadline);
+                        self.timers.arm(Timer::LockWait(id), limit);
+                        return Some(Locked::Begun);
+                    }
+                    Grant::Refused(full) => return Some(Locked::Refused(self.full(&key, full))),
                 }
             }
         }
     }
 
     pub(super) fn lock_wait_expired(&mut self, now: Millis, id: AttemptId, out: &mut Output<R>) {
-        let Some(key) = self.locks.awaited_by(id) else {
+        let Some((key, _)) = self.locks.awaited_by(id) else {
             return;
         };
         let holder = self.locks.holders_of(key).next();
@@ -131,6 +148,7 @@ impl<R: Resource> Participant<R> {
         let Phase::Active(active) = &mut attempt.phase else {
             return;
         };
+        let wanted = core::mem::take(&mut active.wanted);
         let mut results = Vec::with_capacity(active.operations.len());
         for operation in active.operations.drain(..).collect::<Vec<_>>() {
             let outcome = operation.action.and_then(|action| {
@@ -151,7 +169,12 @@ impl<R: Resource> Participant<R> {
         };
         match core::mem::replace(&mut active.intent, Intent::Rest) {
             Intent::Rest => {}
-            Intent::Piece => self.answer_piece(id, results, out),
+            Intent::Piece => self.answer_piece(id, Piece::Results(results), out),
+            Intent::Locks => {
+                let token = |(key, _): &(LockKey, Mode)| self.locks.token(id, key);
+                let tokens = wanted.iter().filter_map(token).collect();
+                self.answer_piece(id, Piece::Tokens(tokens), out);
+            }
             Intent::Vote {
                 peers,
                 read_only,
@@ -160,9 +183,10 @@ impl<R: Resource> Participant<R> {
             } => {
                 let reader = !active.wrote;
                 if reader && one_shot && read_only {
-                    self.vote_and_hold(id, results, out);
-                } else if reader && !one_shot {
-                    self.vote_and_let_go(id, results, out);
+                    self.vote_and_hold(now, id, results, out);
+                } else if reader && (!one_shot || self.settings.planted.has(Bug::ReaderLetsGoEarly))
+                {
+                    self.vote_and_let_go(now, id, results, out);
                 } else {
                     self.vote_yes(now, id, peers, results, out);
                 }
@@ -206,46 +230,56 @@ impl<R: Resource> Participant<R> {
         }
     }
 
-    fn answer_piece(&mut self, id: AttemptId, results: Vec<R::Result>, out: &mut Output<R>) {
+    fn answer_piece(&mut self, id: AttemptId, piece: Piece<R>, out: &mut Output<R>) {
         let Some(attempt) = self.attempts.get_mut(&id) else {
             return;
         };
         let Phase::Active(active) = &mut attempt.phase else {
             return;
         };
-        active.pieces.push(results.clone());
-        let number = active.pieces.len() as u32;
+        active.pieces += 1;
+        let answer = piece_answer(id, active.pieces, self.boot, &piece);
+        active.last = Some(piece);
         for request in core::mem::take(&mut active.requests) {
-            let answer = Answer::Executed {
-                attempt: id,
-                number,
-                boot: self.boot,
-                results: Ok(results.clone()),
-            };
-            self.answer(Lane::Now, id.coordinator, request, answer, out);
+            self.answer(Lane::Now, id.coordinator, request, answer.clone(), out);
         }
     }
 
     /// In a one-shot transaction a reader cannot know that the others hold their
     /// locks yet: it keeps its own until all votes are in.
-    fn vote_and_hold(&mut self, id: AttemptId, results: Vec<R::Result>, out: &mut Output<R>) {
+    fn vote_and_hold(
+        &mut self,
+        now: Millis,
+        id: AttemptId,
+        results: Vec<R::Result>,
+        out: &mut Output<R>,
+    ) {
         let Some(attempt) = self.attempts.get_mut(&id) else {
             return;
         };
         let requests = attempt.take_requests();
         attempt.phase = Phase::Holding(results.clone());
+        if self.settings.planted.has(Bug::HolderLetsGoEarly) {
+            self.release_locks(now, id);
+        }
         self.send_votes(Lane::Now, id, requests, &Vote::ReadOnly(results), out);
     }
 
     /// In an interactive transaction all locks are taken before the first
     /// prepare, so a reader is done.
-    fn vote_and_let_go(&mut self, id: AttemptId, results: Vec<R::Result>, out: &mut Output<R>) {
+    fn vote_and_let_go(
+        &mut self,
+        now: Millis,
+        id: AttemptId,
+        results: Vec<R::Result>,
+        out: &mut Output<R>,
+    ) {
         let Some(attempt) = self.attempts.get_mut(&id) else {
             return;
         };
         let requests = attempt.take_requests();
         self.finish(id, Finished::Read(results.clone()));
-        self.release_locks(id);
+        self.release_locks(now, id);
         self.send_votes(Lane::Now, id, requests, &Vote::ReadOnly(results), out);
     }
 
@@ -297,11 +331,17 @@ impl<R: Resource> Participant<R> {
             asking,
         });
         self.timers.disarm(&Timer::Lease(id));
+        self.timers.disarm(&Timer::Suspect(id));
         let wait = self
             .jitter
             .backoff(self.settings.ask_first, self.settings.ask_max, 0);
         self.timers.arm(Timer::Ask(id), now + wait);
-        self.send_votes(Lane::After, id, requests, &Vote::Yes(Some(results)), out);
+        let unforced = self.settings.planted.has(Bug::VoteNotForced);
+        let lane = if unforced { Lane::Now } else { Lane::After };
+        if self.settings.planted.has(Bug::PreparedLetsGo) {
+            self.release_locks(now, id);
+        }
+        self.send_votes(lane, id, requests, &Vote::Yes(Some(results)), out);
     }
 
     fn decide_alone(
@@ -325,7 +365,7 @@ impl<R: Resource> Participant<R> {
             let requests = attempt.take_requests();
             attempt.history.enter(State::Committed, now);
             self.finish(id, Finished::ReadAlone(results.clone()));
-            self.release_locks(id);
+            self.release_locks(now, id);
             for request in requests {
                 let alone = Alone::Committed(results.clone());
                 let answer = Answer::DecidedAlone { attempt: id, alone };
@@ -334,8 +374,9 @@ impl<R: Resource> Participant<R> {
         }
     }
 
-    /// Records a decision of our own. The locks are kept until it is durable:
-    /// until then nobody may see what may yet be lost.
+    /// Records a decision of our own. After a commit the locks are kept until it is
+    /// durable: until then nobody may see what may yet be lost. An abort leaves nothing
+    /// to see.
     pub(super) fn record_alone(
         &mut self,
         now: Millis,
@@ -383,25 +424,36 @@ impl<R: Resource> Participant<R> {
             lsn,
             at: now,
         };
-        self.alone.insert(transaction, entry);
+        if !self.settings.planted.has(Bug::AloneNotRemembered) {
+            self.alone.insert(transaction, entry);
+        }
         self.alone
             .forget(now, self.settings.remember_max, self.settings.remember_for);
         self.finish(id, Finished::DecidedAlone);
-        self.unlocks.push_back((lsn, id));
+        let aborted = matches!(alone, Alone::Aborted(_));
+        if aborted || self.settings.planted.has(Bug::AloneUnlocksEarly) {
+            self.release_locks(now, id);
+        } else {
+            self.unlocks.push_back((lsn, id));
+        }
+        let unforced = self.settings.planted.has(Bug::AloneNotForced);
+        let lane = if unforced { Lane::Now } else { Lane::After };
         for request in requests {
             let answer = Answer::DecidedAlone {
                 attempt: id,
                 alone: alone.clone(),
             };
-            self.answer(Lane::After, id.coordinator, request, answer, out);
+            self.answer(lane, id.coordinator, request, answer, out);
         }
     }
 
     /// Makes a redo part of the data, as of the record at `lsn`.
     pub(super) fn apply(&mut self, lsn: Lsn, redo: &R::Redo) {
         let (changed, stored) = (&mut self.changed, &self.stored);
+        let planted = self.settings.planted;
         self.resource.apply(redo, &mut |key| {
-            if stored.get(key).is_some_and(|at| *at >= lsn) {
+            let newer = stored.get(key).is_some_and(|at| *at >= lsn);
+            if newer && !planted.has(Bug::AppliedTwice) {
                 return false;
             }
             changed.insert(key.to_vec(), lsn);
@@ -421,6 +473,8 @@ impl<R: Resource> Participant<R> {
             let answer = Answer::Voted {
                 attempt: id,
                 boot: self.boot,
+                log_end: out.appended(),
+                life: self.life(),
                 vote: vote.clone(),
             };
             self.answer(lane, id.coordinator, request, answer, out);

@@ -6,8 +6,8 @@ use std::fmt::Debug;
 use nemcon_core::codec::{Codec, CorruptLog, FORMAT_VERSION};
 use nemcon_core::coordinator::record as coordinator;
 use nemcon_core::id::{
-    AttemptId, Boot, CoordinatorId, Epoch, ParticipantId, ParticipantName, Position, Sequence,
-    TransactionId,
+    AttemptId, Boot, CoordinatorId, Epoch, LogPosition, Lsn, ParticipantId, ParticipantName,
+    Position, Sequence, TransactionId,
 };
 use nemcon_core::lock::{LockKey, Mode};
 use nemcon_core::message::{OperationsHash, Outcome, Peer};
@@ -107,6 +107,16 @@ fn coordinator_records() {
         voters: vec![bank()],
         begun_at: Millis(8),
         at,
+        promised: None,
+    };
+    let position = LogPosition {
+        boot: Boot(2),
+        lsn: Lsn(300),
+        life: 5,
+    };
+    let decided_far = Decided {
+        promised: Some(vec![position]),
+        ..decided.clone()
     };
     let aborted = Aborted {
         attempt: POSITION,
@@ -129,6 +139,32 @@ fn coordinator_records() {
         name: bank(),
         id: directory(),
         address: "http://b:1".into(),
+        began: None,
+        promised: None,
+        restored: None,
+    };
+    let registered_far = Record::Registered {
+        name: bank(),
+        id: directory(),
+        address: "http://b:1".into(),
+        began: Some(position),
+        promised: Some(position),
+        restored: None,
+    };
+    let registered_restored = Record::Registered {
+        name: bank(),
+        id: directory(),
+        address: "http://b:1".into(),
+        began: Some(position),
+        promised: None,
+        restored: Some(77),
+    };
+    let restored = |before| Record::Restored {
+        id: 77,
+        at,
+        lost_at: Millis(8),
+        epoch: Epoch(9),
+        before,
     };
     hold_to(
         include_str!("golden/coordinator.txt"),
@@ -162,6 +198,11 @@ fn coordinator_records() {
                     participant: bank(),
                 },
             ),
+            ("Decided", Record::Decided(decided_far)),
+            ("Registered", registered_far),
+            ("Registered", registered_restored),
+            ("Restored", restored(None)),
+            ("Restored", restored(Some(Epoch(3)))),
         ],
     );
 }
@@ -261,6 +302,16 @@ fn participant_records() {
                 "DamageAcknowledged",
                 Record::DamageAcknowledged { attempt: attempt() },
             ),
+            (
+                "Restored",
+                Record::Restored {
+                    id: 77,
+                    at,
+                    lost_at: Millis(8),
+                    boot: Boot(9),
+                },
+            ),
+            ("Readmitted", Record::Readmitted { coordinator }),
         ],
     );
 }

@@ -165,3 +165,121 @@ fn restarts_do_not_push_the_horizon_ahead() {
         world.refused
     );
 }
+
+/// Found by simulation: a coordinator that had restarted waited for ever for one
+/// that had acknowledged before it was removed.
+fn removed_after_it_had_acknowledged(checkpoint: bool) {
+    let mut world = World::new(1, 2);
+    let transfer = vec![
+        (0, Action::Add(1, -5), false),
+        (1, Action::Add(1, 5), false),
+    ];
+    world.run(0, transfer);
+    while world.coordinators[0]
+        .appended
+        .iter()
+        .all(|(_, record)| !matches!(record, nemcon_core::coordinator::record::Record::Decided(_)))
+    {
+        world.step_quietly();
+    }
+    world.crash(Place::Participant(0), 100);
+    world.run_quietly(Span(500));
+    world.remove(0, 1);
+    world.run_quietly(Span(100));
+    if checkpoint {
+        for _ in 0..3 {
+            world.checkpoint(Place::Coordinator(0), 1_000);
+        }
+    }
+    world.crash(Place::Coordinator(0), 0);
+    world.start(Place::Coordinator(0));
+    world.start(Place::Participant(0));
+    world.run_quietly(Span::from_secs(10));
+    let machine = world.coordinators[0].machine.as_ref().expect("it is up");
+    let unfinished: Vec<_> = machine.states().collect();
+    assert_eq!(unfinished, []);
+    assert_eq!((world.value(0, 1), world.value(1, 1)), (-5, 5));
+    world.check().expect("all invariants hold");
+}
+
+#[test]
+fn a_participant_that_was_removed_is_not_waited_for() {
+    removed_after_it_had_acknowledged(false);
+    removed_after_it_had_acknowledged(true);
+}
+
+/// Found by simulation: a crash between the record of the real outcome and that of
+/// the damage, and nobody ever heard of the damage.
+#[test]
+fn a_crash_between_outcome_and_damage_forgets_no_damage() {
+    use nemcon_core::participant::record::Record;
+
+    let mut world = World::new(1, 2);
+    world.crash(Place::Participant(0), 0);
+    let transfer = vec![
+        (0, Action::Add(1, -5), false),
+        (1, Action::Add(1, 5), false),
+    ];
+    world.run(0, transfer);
+    world.run_quietly(Span(100));
+    let prepared = world.participants[1].appended.iter();
+    let mut prepared = prepared.filter_map(|(_, record)| match record {
+        Record::Prepared(prepared) => Some(prepared.attempt),
+        _ => None,
+    });
+    let attempt = prepared.next().expect("it has voted yes");
+    world.resolve(1, attempt, Outcome::Committed);
+    world.run_quietly(Span(100));
+    let has_aborted = |world: &World| {
+        let records = world.participants[1].appended.iter();
+        let mut records = records.map(|(_, record)| record);
+        records.any(|record| matches!(record, Record::Aborted { .. }))
+    };
+    while !has_aborted(&world) {
+        if !world.step_quietly() {
+            world.fire(Place::Coordinator(0));
+        }
+    }
+    world.crash(Place::Participant(1), 1);
+    world.start(Place::Participant(1));
+    // As it does whenever it starts; the answer tells it where to report.
+    world.register(0, 1);
+    world.run_quietly(Span::from_secs(10));
+    let told = world
+        .alarms
+        .iter()
+        .any(|alarm| alarm.contains("participant: p1"));
+    assert!(told, "the coordinator knows: {:?}", world.alarms);
+    let records = world.participants[1].appended.iter();
+    let damage = records.filter(|(_, record)| matches!(record, Record::Damaged(_)));
+    assert_eq!(damage.count(), 1, "and so does the participant");
+}
+
+/// Found by simulation: what a participant had decided alone was forgotten with it
+/// when it was removed, and its id could run once more, elsewhere.
+#[test]
+fn what_a_removed_participant_decided_alone_is_not_run_again() {
+    for restart in [false, true] {
+        let mut world = World::new(1, 2);
+        let mut order = world.run(0, vec![(1, Action::Add(1, 5), false)]);
+        world.run_quietly(Span(100));
+        assert_eq!(world.value(1, 1), 5);
+        if restart {
+            world.crash(Place::Coordinator(0), 100);
+            world.start(Place::Coordinator(0));
+            world.run_quietly(Span(100));
+        }
+        world.remove(0, 1);
+        world.run_quietly(Span(100));
+        world.crash(Place::Coordinator(0), 100);
+        world.start(Place::Coordinator(0));
+        world.run_quietly(Span(100));
+        // The same id, for something else.
+        order.operations = vec![(0, Action::Add(1, 7), false)];
+        world.send(&order);
+        world.run_quietly(Span(2_000));
+        assert_eq!(world.value(0, 1), 0, "restart: {restart}");
+        let last = world.refused.last().map(|(_, reason)| reason.as_str());
+        assert_eq!(last, Some("OUTCOME_FORGOTTEN"), "restart: {restart}");
+    }
+}

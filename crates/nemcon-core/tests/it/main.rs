@@ -1,13 +1,20 @@
 //! Tests of the machines together: costs, client ids, random schedules.
 
+mod away;
 mod clients;
+mod codec;
 mod costs;
+mod deadlocks;
 mod doubt;
 mod golden;
 mod lessons;
 mod locks;
 mod node;
+mod old_copies;
 mod promises;
 mod registers;
+mod restored;
+mod room;
 mod schedules;
+mod story;
 mod world;

@@ -11,7 +11,7 @@ use nemcon_core::time::Millis;
 
 /// What survives a crash, and what does not.
 #[derive(Clone, Debug, Default)]
-struct Disk {
+pub(crate) struct Disk {
     records: Vec<(Lsn, Vec<u8>)>,
     durable: Lsn,
     data: BTreeMap<Vec<u8>, (Lsn, Vec<u8>)>,
@@ -144,6 +144,40 @@ where
         }
         let last = self.disk.durable;
         self.appended.retain(|(lsn, _)| *lsn <= last);
+    }
+
+    /// The last record that a crash would leave.
+    pub(crate) fn durable(&self) -> Lsn {
+        self.disk.durable
+    }
+
+    /// Whether a checkpoint has begun and not ended.
+    pub(crate) fn is_in_checkpoint(&self) -> bool {
+        self.checkpoint.is_some()
+    }
+
+    /// A copy of what would survive a crash now.
+    pub(crate) fn copy_of_disk(&self) -> Disk {
+        let mut disk = self.disk.clone();
+        disk.records.retain(|(lsn, _)| *lsn <= disk.durable);
+        disk
+    }
+
+    /// Crashes, and has this disk from now on.
+    pub(crate) fn set_back_to(&mut self, disk: Disk) {
+        self.crash(0);
+        self.disk = disk;
+    }
+
+    /// Crashes, and goes on with what a restoration from a backup makes of it: the
+    /// backup, and a record behind it.
+    pub(crate) fn restore(&mut self, mut backup: Disk, record: &M::Record) {
+        let last = backup.records.last().map_or(Lsn(0), |(lsn, _)| *lsn);
+        let newest = backup.data.values().map(|(lsn, _)| *lsn).max();
+        let lsn = last.max(newest.unwrap_or_default()).next();
+        backup.records.push((lsn, record.to_bytes()));
+        backup.durable = lsn;
+        self.set_back_to(backup);
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Millis> {

@@ -63,6 +63,16 @@ impl Resource for Registers {
         }
     }
 
+    fn named(&self, name: &str) -> Result<LockKey, Refusal> {
+        match name.parse::<u8>() {
+            Ok(register) => Ok(LockKey::from([register])),
+            Err(_) => Err(Refusal::new(
+                Reason::INVALID_ACTION,
+                "want a register's number",
+            )),
+        }
+    }
+
     fn execute(
         &self,
         _: Millis,

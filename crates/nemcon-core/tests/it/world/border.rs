@@ -6,15 +6,15 @@ pub(crate) fn name(participant: usize) -> ParticipantName {
     ParticipantName::new(format!("p{participant}")).expect("a name")
 }
 
-pub(super) fn place_of(name: &ParticipantName) -> usize {
+pub(crate) fn place_of(name: &ParticipantName) -> usize {
     name.as_str()[1..].parse().expect("a number")
 }
 
-pub(super) fn identity(coordinator: usize) -> CoordinatorId {
+pub(crate) fn identity(coordinator: usize) -> CoordinatorId {
     CoordinatorId::new(Uuid::from_u128(0xc000 + coordinator as u128))
 }
 
-pub(super) fn coordinator_of(id: CoordinatorId) -> usize {
+pub(crate) fn coordinator_of(id: CoordinatorId) -> usize {
     (id.uuid().as_u128() - 0xc000) as usize
 }
 
@@ -52,7 +52,7 @@ pub(super) fn encode(value: i64) -> Payload {
     }
 }
 
-pub(super) fn decode(results: &[Payload]) -> Vec<i64> {
+pub(crate) fn decode(results: &[Payload]) -> Vec<i64> {
     results
         .iter()
         .map(|payload| i64::from_bytes(&payload.value).expect("a result"))

@@ -10,23 +10,24 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use nemcon_core::codec::Codec;
 use nemcon_core::coordinator::event::{
-    AddressedOperation, Begin, Effect as CoordinatorEffect, Ending, Event as CoordinatorEvent,
-    Reply as CoordinatorReply,
+    AddressedOperation, Alarm as CoordinatorAlarm, Begin, Effect as CoordinatorEffect, Ending,
+    Event as CoordinatorEvent, Reply as CoordinatorReply,
 };
 use nemcon_core::coordinator::record::Record as CoordinatorRecord;
 use nemcon_core::coordinator::{self, Coordinator};
 use nemcon_core::id::{
-    AttemptId, CoordinatorId, ParticipantId, ParticipantName, RequestId, TransactionId,
+    AttemptId, CoordinatorId, Epoch, ParticipantId, ParticipantName, RequestId, TransactionId,
 };
 use nemcon_core::invariants::{self, Claim, Unanimity, Violation};
 use nemcon_core::lock::{LockKey, Mode};
-use nemcon_core::machine::Wake;
+use nemcon_core::machine::{Room, Wake};
 use nemcon_core::message::{
     Answer, Call, Failure, Frame, Operation, OperationsHash, Outcome, Payload, ToParticipant,
     Verdict, Vote,
 };
 use nemcon_core::participant::event::{
-    Effect as ParticipantEffect, Event as ParticipantEvent, Reply as ParticipantReply, Source,
+    Alarm as ParticipantAlarm, Effect as ParticipantEffect, Event as ParticipantEvent,
+    Reply as ParticipantReply, Source,
 };
 use nemcon_core::participant::record::Record as ParticipantRecord;
 use nemcon_core::participant::view::{AttemptView, Standing};
@@ -38,9 +39,9 @@ use uuid::Uuid;
 use crate::node::Node;
 use crate::registers::{Action, Registers};
 
-pub(crate) use border::name;
-use border::{action, address_of, coordinator_of, decode, encode, identity, place_of};
-use network::{Packet, Waiting};
+use border::{action, address_of, encode};
+pub(crate) use border::{coordinator_of, decode, identity, name, place_of};
+pub(crate) use network::{Overheard, Packet, Waiting};
 
 /// A node by place: coordinators first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -71,6 +72,10 @@ pub(crate) struct World {
     pub(crate) coordinators: Vec<Node<Coordinator>>,
     pub(crate) participants: Vec<Node<Participant<Registers>>>,
     network: Vec<Packet>,
+    /// What the network keeps back.
+    late: Vec<Packet>,
+    /// What nodes have said to others than each other, in order.
+    pub(crate) overheard: Vec<Overheard>,
     waiting: BTreeMap<(Place, RequestId), Waiting>,
     requests: u64,
     minted: u64,
@@ -87,6 +92,8 @@ pub(crate) struct World {
     pub(crate) interactive: Vec<(usize, TransactionId)>,
     /// How many pieces of them were answered.
     answered: BTreeMap<TransactionId, u32>,
+    /// The epoch in which interactive transactions began, as clients were told.
+    begun: BTreeMap<TransactionId, Epoch>,
     pub(crate) pieces: BTreeMap<TransactionId, Vec<i64>>,
     messages: usize,
     remember_max: usize,
@@ -112,6 +119,8 @@ impl World {
             coordinators: (0..coordinators).map(|_| Node::new()).collect(),
             participants: (0..participants).map(|_| Node::new()).collect(),
             network: Vec::new(),
+            late: Vec::new(),
+            overheard: Vec::new(),
             waiting: BTreeMap::new(),
             requests: 0,
             minted: 0,
@@ -124,6 +133,7 @@ impl World {
             promised: vec![BTreeSet::new(); participants],
             interactive: Vec::new(),
             answered: BTreeMap::new(),
+            begun: BTreeMap::new(),
             pieces: BTreeMap::new(),
             messages: 0,
             remember_max,
@@ -143,13 +153,20 @@ impl World {
         world
     }
 
-    fn register(&mut self, coordinator: usize, participant: usize) {
-        let request = self.request(Place::Coordinator(coordinator), Waiting::Nobody);
+    /// A participant makes itself known, as it does at each start.
+    pub(crate) fn register(&mut self, coordinator: usize, participant: usize) {
+        let machine = self.participants[participant].machine.as_ref();
+        let began = machine.map(Participant::began);
+        let restored = machine.and_then(Participant::restored);
+        let waiting = Waiting::Registration { participant };
+        let request = self.request(Place::Coordinator(coordinator), waiting);
         let event = CoordinatorEvent::RegisterRequested {
             request,
             name: name(participant),
             id: ParticipantId::new(Uuid::from_u128(participant as u128)),
             address: format!("p{participant}"),
+            began,
+            restored,
         };
         self.tell_coordinator(coordinator, event);
     }
@@ -240,7 +257,13 @@ impl World {
                     });
                 }
                 // A coordinator's own timers repeat calls that are lost.
-                Some(Waiting::Frame { .. } | Waiting::Client { .. } | Waiting::Nobody) | None => {}
+                Some(
+                    Waiting::Frame { .. }
+                    | Waiting::Client { .. }
+                    | Waiting::Registration { .. }
+                    | Waiting::Nobody,
+                )
+                | None => {}
             }
         }
     }
@@ -298,33 +321,42 @@ impl World {
     pub(crate) fn run_quietly(&mut self, span: Span) {
         let end = self.now + span;
         loop {
-            if !self.network.is_empty() {
-                self.deliver(0);
+            if self.step_quietly() {
                 continue;
             }
-            if let Some(place) = self
-                .places()
-                .into_iter()
-                .find(|place| self.wants_flush(*place))
-            {
-                self.flush(place);
-                continue;
-            }
-            let due = |place: &Place| match place {
-                Place::Coordinator(at) => self.coordinators[*at].next_deadline(),
-                Place::Participant(at) => self.participants[*at].next_deadline(),
-            };
-            let places = self.places();
-            let next = places
-                .iter()
-                .filter_map(|place| Some((due(place)?, *place)))
-                .min();
-            match next {
+            match self.next_due() {
                 Some((deadline, place)) if deadline <= end => self.fire(place),
                 _ => break,
             }
         }
         self.now = self.now.max(end);
+    }
+
+    /// The node whose timers are due next, and when.
+    pub(crate) fn next_due(&self) -> Option<(Millis, Place)> {
+        let due = |place: &Place| match place {
+            Place::Coordinator(at) => self.coordinators[*at].next_deadline(),
+            Place::Participant(at) => self.participants[*at].next_deadline(),
+        };
+        let places = self.places();
+        let due = places
+            .iter()
+            .filter_map(|place| Some((due(place)?, *place)));
+        due.min()
+    }
+
+    /// Delivers the next message, or flushes. False if nothing is left to do.
+    pub(crate) fn step_quietly(&mut self) -> bool {
+        if !self.network.is_empty() {
+            self.deliver(0);
+            return true;
+        }
+        let mut places = self.places().into_iter();
+        let next = places.find(|place| self.wants_flush(*place));
+        if let Some(place) = next {
+            self.flush(place);
+        }
+        next.is_some()
     }
 
     /// What has been spent since the start.

@@ -4,7 +4,7 @@ use super::*;
 
 /// What is on its way.
 #[derive(Clone, Debug)]
-pub(super) enum Packet {
+pub(crate) enum Packet {
     Frame {
         from: usize,
         /// The participant that is meant.
@@ -52,7 +52,7 @@ pub(super) enum Packet {
 
 impl Packet {
     /// The node that must be up to take it.
-    fn receiver(&self) -> Place {
+    pub(crate) fn receiver(&self) -> Place {
         match self {
             Self::Frame { to, .. } => Place::Participant(*to),
             Self::Answer { to, .. } | Self::Lost { from: to, .. } => Place::Coordinator(*to),
@@ -65,7 +65,7 @@ impl Packet {
 
 /// Who waits behind a request.
 #[derive(Clone, Debug)]
-pub(super) enum Waiting {
+pub(crate) enum Waiting {
     Client {
         transaction: TransactionId,
     },
@@ -83,10 +83,60 @@ pub(super) enum Waiting {
         participant: usize,
         attempt: AttemptId,
     },
+    /// A participant that makes itself known.
+    Registration {
+        participant: usize,
+    },
     Nobody,
 }
 
+/// What a node says to somebody outside the network, as it was said.
+#[derive(Clone, Debug)]
+pub(crate) enum Overheard {
+    Coordinator(usize, Waiting, CoordinatorReply),
+    Participant(usize, Waiting, ParticipantReply<i64>),
+    CoordinatorAlarm(usize, CoordinatorAlarm),
+    ParticipantAlarm(usize, ParticipantAlarm),
+    Drained(Place),
+}
+
 impl World {
+    /// What is on its way, in the order of sending.
+    pub(crate) fn network(&self) -> &[Packet] {
+        &self.network
+    }
+
+    /// Clients that wait for an answer of this node.
+    pub(crate) fn clients_waiting_at(&self, place: Place) -> Vec<TransactionId> {
+        let of_place = self.waiting.iter().filter(|((at, _), _)| *at == place);
+        of_place
+            .filter_map(|(_, waiting)| match waiting {
+                Waiting::Client { transaction } => Some(*transaction),
+                Waiting::Frame { .. }
+                | Waiting::Asker { .. }
+                | Waiting::Damage { .. }
+                | Waiting::Registration { .. }
+                | Waiting::Nobody => None,
+            })
+            .collect()
+    }
+
+    /// The network keeps one message back until [`World::arrive_late`].
+    pub(crate) fn delay(&mut self, at: usize) {
+        let packet = self.network.remove(at);
+        self.late.push(packet);
+    }
+
+    /// The network makes a copy of one message, and keeps that back.
+    pub(crate) fn double_late(&mut self, at: usize) {
+        self.late.push(self.network[at].clone());
+    }
+
+    /// What was kept back is on its way again, behind all else.
+    pub(crate) fn arrive_late(&mut self) {
+        self.network.append(&mut self.late);
+    }
+
     /// From now on, whatever is sent to the address of `participant` reaches
     /// `other`.
     pub(crate) fn redirect(&mut self, participant: usize, other: usize) {
@@ -301,11 +351,17 @@ impl World {
                 CoordinatorEffect::Reply { request, reply } => {
                     self.coordinator_reply(at, request, reply);
                 }
-                CoordinatorEffect::Alarm(alarm) => self.alarms.push(format!("{alarm:?}")),
+                CoordinatorEffect::Alarm(alarm) => {
+                    self.alarms.push(format!("{alarm:?}"));
+                    self.overheard.push(Overheard::CoordinatorAlarm(at, alarm));
+                }
+                CoordinatorEffect::Drained => {
+                    let drained = Overheard::Drained(Place::Coordinator(at));
+                    self.overheard.push(drained);
+                }
                 CoordinatorEffect::Link { .. }
                 | CoordinatorEffect::Unlink { .. }
-                | CoordinatorEffect::Changed(_)
-                | CoordinatorEffect::Drained => {}
+                | CoordinatorEffect::Changed(_) => {}
             }
         }
     }
@@ -314,6 +370,8 @@ impl World {
         let Some(waiting) = self.waiting.remove(&(Place::Coordinator(at), request)) else {
             panic!("request {request} was answered twice or never asked");
         };
+        let overheard = Overheard::Coordinator(at, waiting.clone(), reply.clone());
+        self.overheard.push(overheard);
         match (waiting, reply) {
             (Waiting::Client { transaction }, CoordinatorReply::Finished(report)) => {
                 assert_eq!(report.transaction, transaction);
@@ -326,10 +384,15 @@ impl World {
                 self.refused
                     .push((transaction, refusal.reason.as_str().to_owned()));
             }
-            (Waiting::Client { .. }, CoordinatorReply::Begun) => {}
+            (Waiting::Client { transaction }, CoordinatorReply::Begun { epoch }) => {
+                self.begun.insert(transaction, epoch);
+            }
             (Waiting::Client { transaction }, CoordinatorReply::Executed(results)) => {
                 *self.answered.entry(transaction).or_default() += 1;
                 self.pieces.insert(transaction, decode(&results));
+            }
+            (Waiting::Client { transaction }, CoordinatorReply::LocksAcquired(_)) => {
+                *self.answered.entry(transaction).or_default() += 1;
             }
             (
                 Waiting::Asker {
@@ -361,7 +424,7 @@ impl World {
                     result,
                 });
             }
-            (Waiting::Nobody, _) => {}
+            (Waiting::Nobody | Waiting::Registration { .. }, _) => {}
             (waiting, reply) => panic!("{waiting:?} was answered {reply:?}"),
         }
     }
@@ -408,7 +471,12 @@ impl World {
                 }
                 ParticipantEffect::Reply { request, reply } => {
                     let key = (Place::Participant(at), request);
-                    match (self.waiting.remove(&key), reply) {
+                    let waiting = self.waiting.remove(&key);
+                    if let Some(waiting) = &waiting {
+                        let said = Overheard::Participant(at, waiting.clone(), reply.clone());
+                        self.overheard.push(said);
+                    }
+                    match (waiting, reply) {
                         (
                             Some(Waiting::Asker {
                                 participant,
@@ -459,8 +527,14 @@ impl World {
                         reason,
                     });
                 }
-                ParticipantEffect::Alarm(alarm) => self.alarms.push(format!("{alarm:?}")),
-                ParticipantEffect::Drained => {}
+                ParticipantEffect::Alarm(alarm) => {
+                    self.alarms.push(format!("{alarm:?}"));
+                    self.overheard.push(Overheard::ParticipantAlarm(at, alarm));
+                }
+                ParticipantEffect::Drained => {
+                    let drained = Overheard::Drained(Place::Participant(at));
+                    self.overheard.push(drained);
+                }
             }
         }
     }
