@@ -1,0 +1,6 @@
+//! The simulator as a whole.
+
+mod campaign;
+mod model;
+mod regressions;
+mod repeat;
