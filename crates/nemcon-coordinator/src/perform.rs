@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use nemcon_core::coordinator::Coordinator;
 use nemcon_core::coordinator::event::{Alarm, Effect, Event, Reply};
-use nemcon_core::id::{CoordinatorId, ParticipantName};
-use nemcon_core::message::{Answer, Call, Failure, Frame, Payload};
-use nemcon_core::reason::Reason;
+use nemcon_core::id::{Boot, CoordinatorId, ParticipantName};
+use nemcon_core::message::{Answer, Call, Failure, Frame, Payload, WaitsReport};
+use nemcon_core::reason::{Reason, Refusal};
+use nemcon_core::time::Millis;
 use nemcon_net::{Address, Answered, Refused, Unanswered};
 use nemcon_node::driver::Perform;
 use nemcon_node::inbox::Inbox;
@@ -16,7 +17,7 @@ use nemcon_node::node::Ending;
 use nemcon_node::peers::{Link, LinkFull};
 use nemcon_node::replies::Replies;
 use nemcon_proto::convert::Request;
-use tonic::Status;
+use tonic::{Code, Status};
 
 use crate::watch::Teller;
 
@@ -108,11 +109,11 @@ impl Hands {
             .task()
             .map_or(Duration::ZERO, |_| self.patience.lock);
         let limit = self.patience.call + lock;
-        let request = Request::try_from(frame);
+        let request = Request::from(frame);
         // A full link is a busy peer, not one that is gone: the call is made again
         // after a while, and the others go on.
-        let failure = match (self.links.get(&to), request) {
-            (Some(link), Ok(request)) => {
+        let failure = match self.links.get(&to) {
+            Some(link) => {
                 let (inbox, to) = (&self.inbox, to.clone());
                 Outgoing {
                     link,
@@ -125,11 +126,7 @@ impl Hands {
                 .err()
                 .map(|LinkFull| Failure::TimedOut)
             }
-            (_, Err(error)) => {
-                tracing::error!(%error, "a bug: a message without a call");
-                Some(Failure::TimedOut)
-            }
-            (None, _) => Some(Failure::Unreachable),
+            None => Some(Failure::Unreachable),
         };
         if let Some(failure) = failure {
             back.push(Event::CallFailed { to, call, failure });
@@ -180,6 +177,15 @@ fn answered(from: ParticipantName, call: Call, answer: Answered) -> Event {
 /// may have done.
 fn unanswered(to: ParticipantName, call: Call, status: &Status) -> Event {
     match Unanswered::of(status) {
+        Unanswered::Refused(_) if status.code() == Code::Unimplemented => unimplemented(to, call),
+        Unanswered::Refused(refused) if is_about_waits(call) => {
+            tracing::warn!(participant = %to, ?call, %refused, "does not say who waits");
+            Event::CallFailed {
+                to,
+                call,
+                failure: Failure::TimedOut,
+            }
+        }
         Unanswered::Refused(refused) => {
             let answer = Answer::Refused {
                 attempt: call.attempt(),
@@ -199,6 +205,48 @@ fn unanswered(to: ParticipantName, call: Call, status: &Status) -> Event {
             Event::CallFailed { to, call, failure }
         }
     }
+}
+
+/// Whether a call is about nothing but who waits: its failure harms nobody.
+const fn is_about_waits(call: Call) -> bool {
+    matches!(call, Call::ReportWaits(_) | Call::FailWait(_))
+}
+
+/// The event for a call that the participant does not have. Some came with a later
+/// version of the protos, and some participants have no use for them.
+fn unimplemented(from: ParticipantName, call: Call) -> Event {
+    let refused = |what: &str| {
+        let why = format!("participant {from} {what}");
+        Answer::Refused {
+            attempt: call.attempt(),
+            refusal: Refusal::new(Reason::PEER_REFUSED, why),
+        }
+    };
+    let interactive = "takes no part in interactive transactions (UNIMPLEMENTED); send it all it \
+                       has to do with RunTransaction";
+    let answer = match call {
+        Call::Execute(..) | Call::AcquireLocks(..) => refused(interactive),
+        Call::ReportWaits(look) => Answer::Waits {
+            look,
+            report: WaitsReport {
+                boot: Boot(0),
+                at: Millis(0),
+                queues: Vec::new(),
+            },
+        },
+        Call::FailWait(victim) => Answer::WaitFailed {
+            victim,
+            failed: false,
+        },
+        Call::Hello
+        | Call::Prepare(_)
+        | Call::Commit(_)
+        | Call::Abort(_)
+        | Call::Release(_)
+        | Call::CommitOnePhase(_)
+        | Call::Inquire(_) => refused("does not have that call (UNIMPLEMENTED)"),
+    };
+    Event::Answered { from, answer }
 }
 
 fn is_busy(status: &Status) -> bool {
@@ -249,5 +297,67 @@ fn sound(alarm: &Alarm) {
         Alarm::ProtocolViolated { participant, what } => {
             tracing::error!(%participant, what, "a participant broke the protocol");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nemcon_core::id::{AttemptId, Epoch, Position, Sequence};
+    use nemcon_net::to_status;
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn answer_to(call: Call, status: &Status) -> Answer<Payload> {
+        let bank = ParticipantName::new("bank-a").unwrap();
+        match unanswered(bank, call, status) {
+            Event::Answered { answer, .. } => answer,
+            other => panic!("no answer: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_participant_without_pieces_ends_the_transaction_and_says_why() {
+        let position = Position {
+            epoch: Epoch(1),
+            sequence: Sequence(2),
+        };
+        let attempt = AttemptId {
+            coordinator: CoordinatorId::new(Uuid::from_u128(1)),
+            position,
+        };
+        for call in [Call::Execute(attempt, 1), Call::AcquireLocks(attempt, 1)] {
+            let answer = answer_to(call, &Status::unimplemented("what?"));
+            let Answer::Refused {
+                attempt: about,
+                refusal,
+            } = answer
+            else {
+                panic!("not refused: {answer:?}");
+            };
+            assert_eq!(about, Some(attempt));
+            assert_eq!(refusal.reason, Reason::PEER_REFUSED);
+            assert!(
+                refusal.message.contains("bank-a takes no part"),
+                "{refusal}"
+            );
+        }
+    }
+
+    #[test]
+    fn where_nobody_can_be_asked_nobody_waits() {
+        let answer = answer_to(Call::ReportWaits(7), &Status::unimplemented("what?"));
+        let Answer::Waits { look, report } = answer else {
+            panic!("no waits: {answer:?}");
+        };
+        assert_eq!((look, report.queues.len()), (7, 0));
+    }
+
+    #[test]
+    fn who_will_not_say_who_waits_is_silent() {
+        let bank = ParticipantName::new("bank-a").unwrap();
+        let status = to_status(&Refusal::new(Reason::STALE_EPOCH, "no").into());
+        let event = unanswered(bank, Call::ReportWaits(7), &status);
+        assert!(matches!(event, Event::CallFailed { .. }), "{event:?}");
     }
 }

@@ -24,6 +24,9 @@ pub struct Settings {
     pub remember_max: usize,
     /// How many transactions may run at a time.
     pub running_max: usize,
+    /// How long a call may wait for a lock before deadlocks are looked for; `None`:
+    /// they are not looked for.
+    pub look_after: Option<Span>,
 }
 
 impl Settings {
@@ -39,6 +42,7 @@ impl Settings {
             remember_for: machine.remember_for,
             remember_max: machine.remember_max,
             running_max: machine.running_max,
+            look_after: machine.look_after,
         }
     }
 
@@ -67,6 +71,13 @@ impl Settings {
                 .default("10000")
                 .under(LIMITS)
                 .help("How many transactions may run at a time"),
+            Field::number("look-after-ms", "NEMCON_LOOK_AFTER_MS", "N")
+                .default("20")
+                .under(LIMITS)
+                .help(
+                    "How long a call may wait for a lock before deadlocks are looked for, in \
+                     milliseconds; 0: never",
+                ),
         ]);
         fields
     }
@@ -87,6 +98,10 @@ impl Settings {
             remember_for: Span::from_secs(raw.number("remember-seconds", 1..=31_536_000)?),
             remember_max: count("remember-max", 1..=100_000_000)?,
             running_max: count("running-max", 1..=1_000_000)?,
+            look_after: Some(Span(
+                raw.number("look-after-ms", 0..=limits::DEADLINE_MAX.0)?,
+            ))
+            .filter(|after| *after != Span(0)),
             ..Self::new(settings::Settings::parse(raw)?)
         })
     }
@@ -100,6 +115,7 @@ impl Settings {
             remember_for: self.remember_for,
             remember_max: self.remember_max,
             running_max: self.running_max,
+            look_after: self.look_after,
             ..machine_defaults()
         }
     }

@@ -7,6 +7,7 @@ use nemcon_core::coordinator::Coordinator;
 use nemcon_core::coordinator::event::Event;
 use nemcon_net::MESSAGE_BYTES_MAX;
 use nemcon_node::front::Front;
+use nemcon_node::maintenance::NodeKind;
 use nemcon_node::node::{Assembly, NodeError, NodeHandle, Shell, Site};
 use nemcon_node::server::Services;
 use nemcon_proto::v1::admin_service_server::AdminServiceServer;
@@ -35,6 +36,11 @@ struct CoordinatorShell(Settings);
 impl Shell for CoordinatorShell {
     type Machine = Coordinator;
     type Performer = Hands;
+    const KIND: NodeKind = NodeKind::Coordinator;
+
+    fn identity(machine: &Coordinator) -> String {
+        machine.identity().to_string()
+    }
 
     fn assemble(self, site: Site<Event>) -> Assembly<Coordinator, Hands> {
         let Self(settings) = self;

@@ -8,7 +8,7 @@ use minicbor::{Decode, Encode};
 use nemcon_core::codec::{Codec, CorruptLog};
 use nemcon_core::id::TransactionId;
 use nemcon_core::lock::{LockKey, Mode};
-use nemcon_core::reason::Refusal;
+use nemcon_core::reason::{Reason, Refusal};
 use nemcon_core::resource::Resource;
 use nemcon_core::time::Millis;
 
@@ -18,6 +18,7 @@ use crate::conservation;
 use crate::execution::{Booking, Direction};
 use crate::key::{self, DataKey};
 use crate::ledger::Ledger;
+use crate::name::AccountName;
 use crate::redo::Redo;
 
 /// A contra total as it is stored: CBOR integers end at 64 bits, so it is 16
@@ -72,6 +73,12 @@ impl Resource for Ledger {
                 }
             }
         }
+    }
+
+    fn named(&self, name: &str) -> Result<LockKey, Refusal> {
+        let account = AccountName::new(name)
+            .map_err(|error| Refusal::new(Reason::INVALID_ACTION, error.to_string()))?;
+        Ok(key::account_lock(&account))
     }
 
     fn execute(

@@ -13,6 +13,11 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Longest time for a call that waits for no lock.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// Longest time for an order of an operator. It is answered when it is durable, and
+/// a disk that is busy may take seconds for that; whoever ordered would rather wait
+/// than wonder.
+pub const ORDER_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// A connection on which nothing was heard for so long is tried.
 ///
 /// A network that is cut, and a peer whose machine or address has gone, send no

@@ -34,6 +34,11 @@ impl Unanswered {
 
     /// Judges a refusal of one of our nodes.
     fn of_ours(refused: Refused) -> Self {
+        // Why a transaction has ended says nothing about this call, which was
+        // answered.
+        if refused.outcome.is_some() {
+            return Self::Refused(refused);
+        }
         let reason = &refused.refusal.reason;
         // Said only to what has not been taken in; the last by a participant that
         // is not the one we meant.
@@ -108,6 +113,8 @@ fn never_connected(status: &Status) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use nemcon_core::message::Outcome;
+
     use super::*;
     use crate::status::to_status;
 
@@ -128,6 +135,18 @@ mod tests {
                 }
                 _ => assert!(matches!(judged, Unanswered::Refused(_)), "{reason}"),
             }
+        }
+    }
+
+    #[test]
+    fn a_transaction_that_has_ended_is_an_answer_whatever_ended_it() {
+        for reason in Reason::ALL {
+            let refused = Refused {
+                outcome: Some(Outcome::Aborted),
+                ..Refusal::retryable(reason.clone(), "no").into()
+            };
+            let judged = Unanswered::of(&to_status(&refused));
+            assert_eq!(judged, Unanswered::Refused(refused), "{reason}");
         }
     }
 

@@ -15,7 +15,7 @@ use crate::endpoint::NODE_MESSAGE_BYTES_MAX;
 pub type Answered = Result<Answer<Payload>, WireError>;
 
 /// Makes the call that a message travels by: `call` says which it is, `request` is
-/// what [`Request::try_from`] made of it.
+/// what [`Request::from`] made of it.
 ///
 /// # Errors
 /// The status of the call; [`crate::Unanswered`] judges it.
@@ -31,6 +31,16 @@ pub async fn deliver(
             .get_status(request)
             .await?
             .map(TryInto::try_into),
+        Request::Execute(request) => participant.execute(request).await?.map(TryInto::try_into),
+        Request::AcquireLocks(request) => {
+            let response = participant.acquire_locks(request).await?;
+            response.map(TryInto::try_into)
+        }
+        Request::GetWaitsForEdges(request) => {
+            let response = participant.get_waits_for_edges(request).await?;
+            response.map(|response| waits(call, response))
+        }
+        Request::FailWait(request) => participant.fail_wait(request).await?.map(TryInto::try_into),
         Request::Prepare(request) => participant.prepare(request).await?.map(TryInto::try_into),
         Request::Commit(request) => participant.commit(request).await?.map(TryInto::try_into),
         Request::Abort(request) => participant.abort(request).await?.map(TryInto::try_into),
@@ -57,6 +67,18 @@ fn traced(call: Call, response: v1::GetOutcomeResponse) -> Answered {
             "call",
             format_args!("{other:?}"),
             "an inquiry",
+        )),
+    }
+}
+
+/// Reads who waits for whom; the answer does not repeat which question it was.
+fn waits(call: Call, response: v1::GetWaitsForEdgesResponse) -> Answered {
+    match call {
+        Call::ReportWaits(look) => convert::waits(look, response),
+        other => Err(WireError::new(
+            "call",
+            format_args!("{other:?}"),
+            "a question who waits for whom",
         )),
     }
 }

@@ -32,7 +32,7 @@ mod status;
 pub use address::{Address, AddressError};
 pub use endpoint::{
     CALL_TIMEOUT, CONNECT_TIMEOUT, KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT, MESSAGE_BYTES_MAX,
-    NODE_MESSAGE_BYTES_MAX, STREAMS_MAX, call, channel, server,
+    NODE_MESSAGE_BYTES_MAX, ORDER_TIMEOUT, STREAMS_MAX, call, channel, server,
 };
 pub use failure::Unanswered;
 pub use frame::{Answered, deliver};

@@ -7,7 +7,9 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use nemcon_core::coordinator::event::{Ending, Report};
 use nemcon_core::id::{CoordinatorId, ParticipantName, TransactionId};
+use nemcon_core::message::Outcome;
 use nemcon_core::reason::{Reason, Refusal};
 use nemcon_proto::convert::{self, NoResponse, WireError};
 use tonic::{Code, Status};
@@ -20,6 +22,9 @@ const PARTICIPANT: &str = "participant";
 const COORDINATOR_ID: &str = "coordinator_id";
 const TRANSACTION_ID: &str = "transaction_id";
 const RETRYABLE: &str = "retryable";
+const OUTCOME: &str = "outcome";
+const COMMITTED: &str = "committed";
+const ABORTED: &str = "aborted";
 
 /// A call was refused: why, and what it was about.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -33,6 +38,9 @@ pub struct Refused {
     pub coordinator: Option<CoordinatorId>,
     /// The transaction it was about: a client that gave no id learns it here.
     pub transaction: Option<TransactionId>,
+    /// That transaction has ended so, before the request came: then the refusal
+    /// is why it aborted, or that it takes no more work.
+    pub outcome: Option<Outcome>,
 }
 
 impl From<Refusal> for Refused {
@@ -42,6 +50,26 @@ impl From<Refusal> for Refused {
             participant: None,
             coordinator: None,
             transaction: None,
+            outcome: None,
+        }
+    }
+}
+
+/// Work came for an interactive transaction that has ended.
+impl From<Report> for Refused {
+    fn from(report: Report) -> Self {
+        let transaction = report.transaction;
+        let outcome = Some(report.ending.outcome());
+        let refused = match report.ending {
+            Ending::Committed(_) => {
+                let why = format!("transaction {transaction} has committed; it takes no more work");
+                Self::from(Refusal::new(Reason::INVALID_REQUEST, why))
+            }
+            Ending::Aborted(cause) => Self::from(cause.refusal).at(cause.participant),
+        };
+        Self {
+            outcome,
+            ..refused.about(transaction)
         }
     }
 }
@@ -93,6 +121,11 @@ impl Refused {
             coordinator: word(COORDINATOR_ID)
                 .and_then(|id| convert::coordinator_id(id, COORDINATOR_ID).ok()),
             transaction: word(TRANSACTION_ID).and_then(|id| id.parse().ok()),
+            outcome: match word(OUTCOME) {
+                Some(COMMITTED) => Some(Outcome::Committed),
+                Some(ABORTED) => Some(Outcome::Aborted),
+                Some(_) | None => None,
+            },
         })
     }
 
@@ -104,10 +137,18 @@ impl Refused {
             ),
             (COORDINATOR_ID, self.coordinator.map(|id| id.to_string())),
             (TRANSACTION_ID, self.transaction.map(|id| id.to_string())),
+            (OUTCOME, self.outcome.map(|it| outcome(it).to_owned())),
             (RETRYABLE, Some(self.refusal.retryable.to_string())),
         ];
         let given = |(key, value): (&str, Option<String>)| Some((key.to_owned(), value?));
         entries.into_iter().filter_map(given).collect()
+    }
+}
+
+const fn outcome(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Committed => COMMITTED,
+        Outcome::Aborted => ABORTED,
     }
 }
 
@@ -140,6 +181,8 @@ const fn after(millis: u64, reason: Reason, code: Code) -> Mapping {
 const TABLE: &[Mapping] = &[
     // Run the transaction again, under a new id.
     after(50, Reason::LOCK_TIMEOUT, Code::Aborted),
+    after(50, Reason::DEADLOCK, Code::Aborted),
+    after(1_000, Reason::TOO_MANY_WAITERS, Code::Aborted),
     after(50, Reason::DEADLINE_EXCEEDED, Code::Aborted),
     after(50, Reason::WORK_LOST, Code::Aborted),
     after(50, Reason::LOCKS_LOST, Code::Aborted),
@@ -150,6 +193,8 @@ const TABLE: &[Mapping] = &[
     after(100, Reason::NOT_SERVING, Code::Unavailable),
     after(100, Reason::UNREACHABLE, Code::Unavailable),
     after(500, Reason::TOO_MANY_REQUESTS, Code::ResourceExhausted),
+    // The same, once somebody has made room.
+    after(10_000, Reason::DISK_FULL, Code::ResourceExhausted),
     // It may have been done: ask by id, or send the same request again.
     after(200, Reason::OUTCOME_UNKNOWN, Code::DeadlineExceeded),
     // The request is wrong, and stays so.
@@ -164,12 +209,15 @@ const TABLE: &[Mapping] = &[
     // The request is right, and the state of things is against it. An unknown
     // participant belongs here and not under NOT_FOUND: it may register yet.
     never(Reason::UNKNOWN_PARTICIPANT, Code::FailedPrecondition),
+    never(Reason::TOO_MANY_LOCKS, Code::FailedPrecondition),
     never(Reason::ABORT_REQUESTED, Code::FailedPrecondition),
     never(Reason::OUTCOME_FORGOTTEN, Code::FailedPrecondition),
     never(Reason::WRONG_COORDINATOR, Code::FailedPrecondition),
     never(Reason::NOT_ABORTABLE, Code::FailedPrecondition),
     never(Reason::PARTICIPANT_REPLACED, Code::FailedPrecondition),
+    never(Reason::PARTICIPANT_SET_BACK, Code::FailedPrecondition),
     never(Reason::PARTICIPANT_BUSY, Code::FailedPrecondition),
+    never(Reason::BACKUP_GIVEN_UP, Code::FailedPrecondition),
     // Between nodes.
     never(Reason::PEER_REFUSED, Code::FailedPrecondition),
     never(Reason::STALE_EPOCH, Code::FailedPrecondition),
@@ -187,12 +235,19 @@ fn mapping(reason: &Reason) -> Option<&'static Mapping> {
 /// A reason of a participant's business has no line in the table: it is a no to
 /// what was asked, given the state of things. Where a rerun can help, the
 /// refusal says so itself.
-fn code(refusal: &Refusal) -> Code {
+///
+/// Of a transaction that has ended only one thing matters: whether to run it
+/// again. UNAVAILABLE, say, would have the same request sent in vain.
+fn code(refused: &Refused) -> Code {
+    let refusal = &refused.refusal;
     let business = if refusal.retryable {
         Code::Aborted
     } else {
         Code::FailedPrecondition
     };
+    if refused.outcome.is_some() {
+        return business;
+    }
     mapping(&refusal.reason).map_or(business, |mapping| mapping.code)
 }
 
@@ -209,7 +264,7 @@ fn details(refused: &Refused) -> ErrorDetails {
 /// The one function that makes a status of a refusal.
 #[must_use]
 pub fn to_status(refused: &Refused) -> Status {
-    to_status_as(refused, code(&refused.refusal))
+    to_status_as(refused, code(refused))
 }
 
 /// The same with another code, for a participant that knows what its customers
@@ -226,11 +281,11 @@ pub fn to_status_as(refused: &Refused, code: Code) -> Status {
 /// field in a `google.rpc.BadRequest`.
 #[must_use]
 pub fn wire_status(error: &WireError) -> Status {
-    let refusal = Refusal::new(error.reason.clone(), error.to_string());
-    let mut details = details(&refusal.clone().into());
+    let refused = Refused::from(Refusal::new(error.reason.clone(), error.to_string()));
+    let mut details = details(&refused);
     let violation = format!("{}: want {}", error.value, error.allowed);
     details.add_bad_request_violation(error.field.clone(), violation);
-    Status::with_error_details(code(&refusal), refusal.message, details)
+    Status::with_error_details(code(&refused), refused.refusal.message, details)
 }
 
 /// The status of an answer that has no response: a refusal, or a bug of ours.
@@ -334,8 +389,11 @@ mod tests {
 
     #[test]
     fn a_message_that_could_not_be_read_names_its_field() {
-        let request = v1::RemoveParticipantRequest { name: "a b".into() };
-        let error = ParticipantName::try_from(request).unwrap_err();
+        let request = v1::RemoveParticipantRequest {
+            name: "a b".into(),
+            ..Default::default()
+        };
+        let error = convert::Removal::try_from(request).unwrap_err();
         let status = wire_status(&error);
         assert_eq!(status.code(), Code::InvalidArgument);
         let bad = status.get_details_bad_request().unwrap();

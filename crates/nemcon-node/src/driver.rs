@@ -25,16 +25,15 @@
 use std::future::Future;
 use std::pin::pin;
 
-use nemcon_core::codec::Codec;
 use nemcon_core::id::Lsn;
-use nemcon_core::machine::{Machine, Wake};
+use nemcon_core::machine::{Machine, Room, Wake};
 use nemcon_core::output::Output;
 use nemcon_core::parking::Parking;
 use nemcon_core::time::Millis;
+use nemcon_wal::checkpoint::{Checkpoints, Due, Pieces, append};
 use nemcon_wal::{Log, LogError};
 use tokio::sync::mpsc;
 
-use crate::checkpoint::{Checkpoints, Due};
 use crate::clock::Clock;
 use crate::log_news::{LogNews, News};
 
@@ -92,6 +91,7 @@ pub struct Driver<M: Machine, P> {
     checkpoints: Checkpoints<M::Cursor>,
     /// The log is durable up to here.
     durable: Lsn,
+    room: Room,
     /// Taken, not yet stepped.
     events: Vec<M::Event>,
     /// What performing effects has brought back.
@@ -109,7 +109,7 @@ impl<M: Machine, P: Perform<M>> Driver<M, P> {
         due: Due,
         replayed: Replayed,
     ) -> Self {
-        let mut checkpoints = Checkpoints::new(due);
+        let mut checkpoints = Checkpoints::new(due, Pieces::default());
         checkpoints.appended(replayed.records, replayed.bytes);
         Self {
             machine,
@@ -121,6 +121,7 @@ impl<M: Machine, P: Perform<M>> Driver<M, P> {
             parking: Parking::default(),
             checkpoints,
             durable: Lsn(replayed.next_lsn.0 - 1),
+            room: Room::Enough,
             events: Vec::with_capacity(BATCH_EVENTS_MAX),
             back: Vec::new(),
         }
@@ -213,7 +214,26 @@ impl<M: Machine, P: Perform<M>> Driver<M, P> {
         if news.checkpoint_closed {
             self.checkpoints.closed();
         }
+        if let Some(room) = news.room {
+            self.room_changed(room);
+        }
         Ok(())
+    }
+
+    fn room_changed(&mut self, room: Room) {
+        match (self.room, room) {
+            (Room::Enough, Room::Short { free, wanted }) => {
+                tracing::warn!(
+                    free,
+                    wanted,
+                    "little room is left on the disk: nothing new begins"
+                );
+            }
+            (Room::Short { .. }, Room::Enough) => tracing::info!("there is room on the disk again"),
+            (Room::Enough, Room::Enough) | (Room::Short { .. }, Room::Short { .. }) => {}
+        }
+        self.room = room;
+        self.events.push(Wake::Room(room).into());
     }
 
     /// One turn of the loop, whatever began it.
@@ -259,20 +279,4 @@ impl<M: Machine, P: Perform<M>> Driver<M, P> {
             .chain(self.parking.next_deadline())
             .min()
     }
-}
-
-/// Hands the records of a batch to the log; says how many and how large.
-pub(crate) fn append<R: Codec, E>(out: &mut Output<R, E>, log: &mut dyn Log) -> (u64, u64) {
-    let mut bytes = 0;
-    let encode = |(lsn, record): (Lsn, R)| {
-        let record = record.to_bytes();
-        bytes += record.len() as u64;
-        (lsn, record)
-    };
-    let records: Vec<_> = out.take_records().into_iter().map(encode).collect();
-    let count = records.len() as u64;
-    if count > 0 {
-        log.append(records);
-    }
-    (count, bytes)
 }

@@ -17,8 +17,8 @@
 //! - [`node`]: the life of a node; [`node::start`] puts one on a thread;
 //! - [`front`]: where services hand in requests, and wait;
 //! - [`driver`]: the loop that owns machine and log, and its [`driver::Perform`];
-//! - [`checkpoint`]: what the driver does besides, in small pieces;
 //! - [`peers`]: calls to other nodes;
+//! - [`maintenance`]: the one service that all nodes have;
 //! - [`health`]: asks another process's node whether it serves;
 //! - [`process`], [`telemetry`], [`stop`]: for `main` only.
 //!
@@ -34,13 +34,13 @@
 //! costs more than the step it would free.
 
 pub mod chance;
-pub mod checkpoint;
 pub mod clock;
 pub mod driver;
 pub mod front;
 pub mod health;
 pub mod inbox;
 pub mod log_news;
+pub mod maintenance;
 pub mod node;
 pub mod peers;
 pub mod process;

@@ -9,6 +9,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use nemcon_core::id::Lsn;
+use nemcon_core::machine::Room;
 use nemcon_wal::{LogError, LogEvent};
 
 /// What has happened since the news was last fetched.
@@ -18,6 +19,8 @@ pub struct News {
     pub durable: Option<Lsn>,
     /// The checkpoint that was being closed is closed.
     pub checkpoint_closed: bool,
+    /// How much room the log has, if that is news.
+    pub room: Option<Room>,
     /// The log has failed, and will say nothing more.
     pub failed: Option<LogError>,
 }
@@ -61,6 +64,7 @@ impl LogNews {
                 tracing::debug!(first_page, removed_pages, "checkpoint closed");
                 self.with(|news| news.checkpoint_closed = true);
             }
+            LogEvent::Room(room) => self.with(|news| news.room = Some(room)),
             LogEvent::Failed(error) => self.with(|news| news.failed = Some(error)),
         }
         self.0.bell.notify_one();

@@ -25,7 +25,7 @@ use std::time::Duration;
 use nemcon_core::codec::{Codec, CorruptLog};
 use nemcon_core::id::Lsn;
 use nemcon_core::machine::{Machine, Stored};
-use nemcon_wal::{LogError, OpenError, Opened, Recovery, SledLog};
+use nemcon_wal::{Backups, LogError, OpenError, Opened, Recovery, SledLog};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
@@ -33,6 +33,7 @@ use crate::driver::{Driver, LogFailed, Perform, Replayed};
 use crate::front::Gate;
 use crate::inbox::Inbox;
 use crate::log_news::LogNews;
+use crate::maintenance::{Identity, Maintenance, NodeKind};
 use crate::server::{self, Health, ListenError, Port, ServeError, Services};
 use crate::settings::Settings;
 
@@ -98,12 +99,18 @@ pub trait Shell: Send + 'static {
     /// Carries out the machine's effects.
     type Performer: Perform<Self::Machine>;
 
+    /// What kind of node it is.
+    const KIND: NodeKind;
+
     /// Puts the node together, now that its address is known. Called on the
     /// node's thread, within its runtime.
     fn assemble(
         self,
         site: Site<<Self::Machine as Machine>::Event>,
     ) -> Assembly<Self::Machine, Self::Performer>;
+
+    /// The identity of the machine's data directory, once its log has been read.
+    fn identity(machine: &Self::Machine) -> String;
 
     /// Tells the machine to take no new work and to say when it has drained.
     fn drain_requested() -> <Self::Machine as Machine>::Event;
@@ -303,7 +310,7 @@ impl Life {
         let Assembly {
             machine,
             performer,
-            services,
+            mut services,
         } = shell.assemble(Site {
             address,
             url: url.clone(),
@@ -311,13 +318,21 @@ impl Life {
             gate: gate.clone(),
             ending: ending.clone(),
         });
+        let maintenance = Maintenance::new(gate.clone());
+        services.add(maintenance.server());
         let (routes, health) = services.with_common().await?;
         let (close, closed) = oneshot::channel();
         let closed = async { closed.await.unwrap_or_default() };
         let server = tokio::spawn(server::serve(port.listener, routes, closed));
 
-        let mut driver = open_log(&self.settings, machine, performer).await?;
+        let (mut driver, backups) = open_log(&self.settings, machine, performer).await?;
         driver.start().await?;
+        let identity = Identity {
+            kind: S::KIND,
+            name: self.name.clone(),
+            directory: S::identity(driver.machine()),
+        };
+        maintenance.ready(identity, backups);
         gate.open();
         health.set(true).await;
         self.announce(address, &url)?;
@@ -436,12 +451,21 @@ async fn open_log<M, P>(
     settings: &Settings,
     machine: M,
     performer: P,
-) -> Result<Driver<M, P>, NodeError>
+) -> Result<(Driver<M, P>, Backups), NodeError>
 where
     M: Machine + Send + 'static,
     P: Perform<M>,
 {
     let (dir, news) = (settings.data_dir.clone(), LogNews::default());
+    let options = nemcon_wal::Options {
+        limits: nemcon_wal::Limits {
+            free_bytes_min: settings.limits.free_bytes_min,
+            ..Default::default()
+        },
+        faults: settings.faults.clone(),
+        pin: settings.limits.backup,
+        ..Default::default()
+    };
     let notify = news.notify();
     let opened = tokio::task::spawn_blocking(move || {
         let mut replay = Replay {
@@ -449,7 +473,7 @@ where
             records: 0,
             bytes: 0,
         };
-        let opened = SledLog::open(&dir, nemcon_wal::Options::default(), &mut replay, notify);
+        let opened = SledLog::open(&dir, options, &mut replay, notify);
         opened.map(|opened| (opened, replay))
     });
     let ((log, opened), replay) = opened
@@ -469,14 +493,16 @@ where
         bytes: replay.bytes,
     };
     let due = settings.limits.checkpoint;
-    Ok(Driver::new(
+    let backups = log.backups();
+    let driver = Driver::new(
         replay.machine,
         Box::new(log),
         news,
         performer,
         due,
         replayed,
-    ))
+    );
+    Ok((driver, backups))
 }
 
 /// Reads a log into a machine.

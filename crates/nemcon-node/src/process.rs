@@ -59,6 +59,7 @@ pub fn run<S>(
         };
     }
     telemetry.install();
+    telemetry::leave_caught_panics_to_the_log();
     match start(settings).and_then(serve) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => complain(program, &error, ExitCode::FAILURE),

@@ -76,16 +76,30 @@ impl Settings {
     }
 }
 
+/// From now on a panic that the log catches is not reported: it becomes an error
+/// that says what is wrong with the log and what to do about it.
+pub fn leave_caught_panics_to_the_log() {
+    let report = panic::take_hook();
+    panic::set_hook(Box::new(move |panic| {
+        if !nemcon_wal::panics_are_caught() {
+            report(panic);
+        }
+    }));
+}
+
 /// From now on a panic anywhere ends the process with exit code 101.
 ///
 /// Async runtimes swallow the panics of their tasks, and a node that has lost
 /// one of its parts is worse than a node that is down: its peers know what to
-/// do about the latter. To be called once the node serves, not before, for
-/// opening a damaged log panics inside sled and is caught there on purpose.
+/// do about the latter. But for one that the log catches: the log then says that it
+/// has failed.
 pub fn stop_on_panic() {
     let report = panic::take_hook();
     panic::set_hook(Box::new(move |panic| {
         report(panic);
+        if nemcon_wal::panics_are_caught() {
+            return;
+        }
         tracing::error!(%panic, "a bug: the process stops, and recovers when started again");
         std::process::exit(101);
     }));

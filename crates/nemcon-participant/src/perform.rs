@@ -18,7 +18,7 @@ use tonic::transport::Channel;
 use tonic::{Response, Status};
 
 use crate::handle::{Handle, Said};
-use crate::registration::Registrar;
+use crate::registration::{Life, Registrar};
 use crate::serve::ServeResource;
 
 /// Addresses we keep a connection to: coordinators and peers of attempts in
@@ -198,7 +198,13 @@ impl<R: ServeResource> Perform<Participant<R>> for Hands<R> {
         tracing::info!(id = %machine.id(), boot = %machine.boot(), "recovered");
         let _ = self.handle.id.set(machine.id());
         if let Some(registrar) = self.registrar.take() {
-            registrar.start(machine.id(), &self.ending);
+            let life = Life {
+                id: machine.id(),
+                began: machine.began(),
+                restored: machine.restored(),
+            };
+            let registered = |coordinator| Event::Registered { coordinator };
+            registrar.start(life, &self.ending, &self.inbox, registered);
         }
     }
 

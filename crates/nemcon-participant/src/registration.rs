@@ -6,12 +6,13 @@
 
 use std::time::Duration;
 
-use nemcon_core::id::{CoordinatorId, Epoch, ParticipantId, ParticipantName};
+use nemcon_core::id::{CoordinatorId, Epoch, LogPosition, ParticipantId, ParticipantName};
 use nemcon_core::reason::Reason;
 use nemcon_core::time::Span;
 use nemcon_core::timers::Jitter;
 use nemcon_net::{Address, CALL_TIMEOUT, Refused};
 use nemcon_node::chance;
+use nemcon_node::inbox::Inbox;
 use nemcon_node::node::Ending;
 use nemcon_proto::convert::{Registration, WireError};
 use nemcon_proto::v1;
@@ -37,14 +38,36 @@ pub(crate) struct Registrar {
 impl Registrar {
     /// Starts to register, at each coordinator by itself. The tasks live as long
     /// as the runtime, that is the node.
-    pub(crate) fn start(self, id: ParticipantId, ending: &Ending) {
+    ///
+    /// The machine is told of each coordinator that takes it: a restored one hears
+    /// no other.
+    pub(crate) fn start<E: Send + 'static>(
+        self,
+        life: Life,
+        ending: &Ending,
+        inbox: &Inbox<E>,
+        registered: fn(CoordinatorId) -> E,
+    ) {
+        let Life {
+            id,
+            began,
+            restored,
+        } = life;
         for url in self.coordinators {
             let (name, address) = (self.name.clone(), self.address.clone());
             let task = Task {
-                registration: Registration { name, id, address },
+                registration: Registration {
+                    name,
+                    id,
+                    address,
+                    began: Some(began),
+                    restored,
+                },
                 client: AdminServiceClient::new(nemcon_net::channel(&url)),
                 url,
                 ending: ending.clone(),
+                inbox: inbox.clone(),
+                event: registered,
                 jitter: Jitter::new(chance::seed()),
                 known_to: None,
                 failures: 0,
@@ -54,12 +77,22 @@ impl Registrar {
     }
 }
 
+/// What a participant says of the data directory it lives from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Life {
+    pub(crate) id: ParticipantId,
+    pub(crate) began: LogPosition,
+    pub(crate) restored: Option<u64>,
+}
+
 /// Registration at one coordinator.
-struct Task {
+struct Task<E> {
     registration: Registration,
     url: Address,
     client: AdminServiceClient<Channel>,
     ending: Ending,
+    inbox: Inbox<E>,
+    event: fn(CoordinatorId) -> E,
     jitter: Jitter,
     /// The coordinator that took the last registration.
     known_to: Option<(CoordinatorId, Epoch)>,
@@ -67,12 +100,15 @@ struct Task {
     failures: u32,
 }
 
-impl Task {
+impl<E> Task<E> {
     /// Registers again and again, until the node ends.
     async fn run(mut self) {
         loop {
             let wait = match self.register().await {
-                Ok(coordinator) => self.registered(coordinator),
+                Ok(coordinator) => {
+                    self.inbox.deliver((self.event)(coordinator.0)).await;
+                    self.registered(coordinator)
+                }
                 Err(status) => match self.refused(&status) {
                     Some(wait) => wait,
                     None => return,
@@ -105,15 +141,7 @@ impl Task {
     /// How long to wait before the next try; `None` if there is to be none,
     /// since the node ends.
     fn refused(&mut self, status: &Status) -> Option<Duration> {
-        if is_replaced(status) {
-            let Registration { name, id, .. } = &self.registration;
-            let message = format!(
-                "the coordinator at {} knows {name} with another data directory than this one \
-                 ({id}): {}. Start with that directory; or, if its data is given up, first \
-                 run `nemcon participants remove {name}`; or choose another --name",
-                self.url,
-                status.message()
-            );
+        if let Some(message) = self.unwanted(status) {
             if self.known_to.is_none() {
                 self.ending.refuse(message);
                 return None;
@@ -130,10 +158,21 @@ impl Task {
         self.failures = self.failures.saturating_add(1);
         Some(Duration::from_millis(wait.0))
     }
-}
 
-/// Whether another data directory has our name.
-fn is_replaced(status: &Status) -> bool {
-    let reason = Refused::read(status).map(|refused| refused.refusal.reason);
-    reason == Some(Reason::PARTICIPANT_REPLACED)
+    /// What to tell the operator if the coordinator will not have this data
+    /// directory.
+    fn unwanted(&self, status: &Status) -> Option<String> {
+        let Registration { name, id, .. } = &self.registration;
+        let (url, why) = (&self.url, status.message());
+        let reason = Refused::read(status)?.refusal.reason;
+        if reason == Reason::PARTICIPANT_REPLACED {
+            return Some(format!(
+                "the coordinator at {url} knows {name} with another data directory than this one \
+                 ({id}): {why}. Start with that directory; or, if its data is given up, first \
+                 run `nemcon participants remove {name}`; or choose another --name"
+            ));
+        }
+        (reason == Reason::PARTICIPANT_SET_BACK)
+            .then(|| format!("the coordinator at {url} will not have {name}: {why}"))
+    }
 }

@@ -9,6 +9,7 @@ use nemcon_core::resource::Resource;
 use nemcon_net::{Address, AddressError, NODE_MESSAGE_BYTES_MAX};
 use nemcon_node::chance;
 use nemcon_node::front::Front;
+use nemcon_node::maintenance::NodeKind;
 use nemcon_node::node::{Assembly, NodeError, NodeHandle, Shell, Site};
 use nemcon_node::server::Services;
 use nemcon_proto::v1::outcome_service_server::OutcomeServiceServer;
@@ -84,6 +85,11 @@ where
 {
     type Machine = Participant<R>;
     type Performer = Hands<R>;
+    const KIND: NodeKind = NodeKind::Participant;
+
+    fn identity(machine: &Participant<R>) -> String {
+        machine.id().to_string()
+    }
 
     fn assemble(self, site: Site<Event<R::Action>>) -> Assembly<Participant<R>, Hands<R>> {
         let Self {
@@ -119,7 +125,11 @@ where
         };
         let calls_max = settings.node.limits.calls_in_flight_max;
         let fresh_id = ParticipantId::new(chance::fresh_uuid());
-        let machine = participant::Settings::new(settings.name, fresh_id, chance::seed());
+        let machine = participant::Settings {
+            locks: settings.locks,
+            suspect_after: settings.suspect_after,
+            ..participant::Settings::new(settings.name, fresh_id, chance::seed())
+        };
         Assembly {
             machine: Participant::new(machine, resource),
             performer: Hands::new(handle, site.inbox, site.ending, registrar, calls_max),

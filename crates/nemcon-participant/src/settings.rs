@@ -1,7 +1,14 @@
 //! Settings of a participant's node.
 
 use nemcon_core::id::ParticipantName;
-use nemcon_node::settings::{self, Field, Raw, SettingsError};
+use nemcon_core::limits;
+use nemcon_core::lock;
+use nemcon_core::time::Span;
+use nemcon_node::settings::{self, Field, LIMITS, Raw, SettingsError};
+
+/// Unprepared work may keep others waiting for so long before its coordinator is
+/// asked about it.
+const SUSPECT_AFTER: Span = Span::from_secs(1);
 
 /// What can be set about a participant's node.
 #[derive(Clone, Debug)]
@@ -13,6 +20,11 @@ pub struct Settings {
     /// URLs of the coordinators it registers at. With none, it waits for
     /// somebody to register it.
     pub coordinators: Vec<String>,
+    /// How many locks one transaction may hold, and how many may wait for one.
+    pub locks: lock::Limits,
+    /// When unprepared work has kept somebody waiting for so long, its coordinator
+    /// is asked whether it is still wanted; `None`: never.
+    pub suspect_after: Option<Span>,
 }
 
 impl Settings {
@@ -27,6 +39,8 @@ impl Settings {
             node,
             name,
             coordinators,
+            locks: lock::Limits::new(),
+            suspect_after: Some(SUSPECT_AFTER),
         }
     }
 
@@ -42,6 +56,23 @@ impl Settings {
                 .help("Coordinator to register at; can be given several times"),
         ];
         fields.extend(settings::Settings::fields(listen, data_dir));
+        fields.extend([
+            Field::number("locks-max", "NEMCON_LOCKS_MAX", "N")
+                .default("10000")
+                .under(LIMITS)
+                .help("How many locks one transaction may hold here"),
+            Field::number("lock-waiters-max", "NEMCON_LOCK_WAITERS_MAX", "N")
+                .default("1000")
+                .under(LIMITS)
+                .help("How many transactions may wait for one lock"),
+            Field::number("suspect-after-ms", "NEMCON_SUSPECT_AFTER_MS", "N")
+                .default("1000")
+                .under(LIMITS)
+                .help(
+                    "When unprepared work has kept somebody waiting for so long, its coordinator \
+                     is asked whether it is still wanted, in milliseconds; 0: never",
+                ),
+        ]);
         fields
     }
 
@@ -51,11 +82,22 @@ impl Settings {
     /// [`SettingsError`] names the field, its value, where that came from, and
     /// what is allowed.
     pub fn parse(raw: &Raw) -> Result<Self, SettingsError> {
+        let count = |name, bounds| {
+            raw.number(name, bounds)
+                .map(|count| usize::try_from(count).unwrap_or(usize::MAX))
+        };
         let name = "1 to 64 characters of A-Z a-z 0-9 . _ -, the first a letter or a digit";
         Ok(Self {
             node: settings::Settings::parse(raw)?,
             name: raw.required("name", name, |text| text.parse().ok())?,
             coordinators: raw.list("coordinator", settings::URL, settings::url)?,
+            locks: lock::Limits {
+                held: count("locks-max", 1..=1_000_000)?,
+                waiters: count("lock-waiters-max", 1..=10_000)?,
+            },
+            suspect_after: Some(raw.number("suspect-after-ms", 0..=limits::DEADLINE_MAX.0)?)
+                .filter(|after| *after != 0)
+                .map(Span),
         })
     }
 }

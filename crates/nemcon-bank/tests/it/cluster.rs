@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use nemcon_client::{
     Account, BankClient, Client, ClientError, Ending, NewAccount, Report, Transaction, Transfer,
@@ -32,10 +33,13 @@ fn node(dir: &Path) -> settings::Settings {
 }
 
 pub(crate) fn start_coordinator(dir: &Path) -> NodeHandle {
+    let mut node = node(dir);
+    // Short, since a client that is gone would be waited for.
+    node.limits.drain_max = Duration::from_millis(200);
     let settings = nemcon_coordinator::Settings {
-        // Short, so that two who wait in a circle do not make the test wait.
+        // Short, so that nobody who waits makes the test wait.
         lock_wait: Span::from_secs(1),
-        ..nemcon_coordinator::Settings::new(node(dir))
+        ..nemcon_coordinator::Settings::new(node)
     };
     nemcon_coordinator::start(settings).unwrap()
 }
@@ -87,6 +91,21 @@ impl Cluster {
 
     pub(crate) async fn stop_bank(&mut self, bank: &str) {
         stop(self.banks.remove(bank).unwrap()).await;
+    }
+
+    /// Stops the coordinator and starts it again, at another address, which the
+    /// banks do not learn. Says which.
+    pub(crate) async fn restart_coordinator(self) -> (Self, String) {
+        stop(self.coordinator).await;
+        let coordinator = start_coordinator(&self.dir.path().join("coordinator"));
+        let url = coordinator.url().to_owned();
+        (
+            Self {
+                coordinator,
+                ..self
+            },
+            url,
+        )
     }
 
     pub(crate) async fn stop(self) {

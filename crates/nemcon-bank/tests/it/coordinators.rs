@@ -116,7 +116,7 @@ async fn a_bank_that_is_not_registered_asks_to_be_asked_again() {
     let cluster = Cluster::start(&["bank-a"]).await;
     cluster
         .client()
-        .remove_participant(&name("bank-a"))
+        .remove_participant(&name("bank-a"), None)
         .await
         .unwrap();
     let status = cluster

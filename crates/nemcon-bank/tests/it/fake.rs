@@ -75,6 +75,34 @@ impl TransactionService for Fake {
         }
     }
 
+    async fn begin_transaction(
+        &self,
+        _: Request<v1::BeginTransactionRequest>,
+    ) -> Result<Response<v1::BeginTransactionResponse>, Status> {
+        unscripted()
+    }
+
+    async fn execute_operations(
+        &self,
+        _: Request<v1::ExecuteOperationsRequest>,
+    ) -> Result<Response<v1::ExecuteOperationsResponse>, Status> {
+        unscripted()
+    }
+
+    async fn acquire_locks(
+        &self,
+        _: Request<v1::AcquireLocksRequest>,
+    ) -> Result<Response<v1::AcquireLocksResponse>, Status> {
+        unscripted()
+    }
+
+    async fn commit_transaction(
+        &self,
+        _: Request<v1::CommitTransactionRequest>,
+    ) -> Result<Response<v1::CommitTransactionResponse>, Status> {
+        unscripted()
+    }
+
     async fn abort_transaction(
         &self,
         _: Request<v1::AbortTransactionRequest>,

@@ -69,11 +69,10 @@ pub(crate) async fn hold<A: Message + Name>(cluster: &Cluster, bank: &str, actio
 
 impl Hold {
     fn request(&self, message: ToParticipant<Payload>) -> Request {
-        Request::try_from(Frame {
+        Request::from(Frame {
             header: self.header,
             message,
         })
-        .unwrap()
     }
 
     pub(crate) async fn commit(mut self) {

@@ -7,6 +7,7 @@ mod cluster;
 mod coordinators;
 mod fake;
 mod hold;
+mod interactive;
 mod lost;
 mod peek;
 mod restart;

@@ -4,7 +4,7 @@ use nemcon_core::coordinator::event::{Event, Reply};
 use nemcon_core::id::{AttemptId, ParticipantName};
 use nemcon_core::reason::{Reason, Refusal};
 use nemcon_net::{Address, to_status, wire_status};
-use nemcon_proto::convert::{Damage, Registration, WireError};
+use nemcon_proto::convert::{Damage, Registration, Removal, WireError};
 use nemcon_proto::v1;
 use nemcon_proto::v1::admin_service_server::AdminService;
 use tonic::{Request, Response, Status};
@@ -19,7 +19,13 @@ impl AdminService for Api {
         &self,
         request: Request<v1::RegisterParticipantRequest>,
     ) -> Result<Response<v1::RegisterParticipantResponse>, Status> {
-        let Registration { name, id, address } = request
+        let Registration {
+            name,
+            id,
+            address,
+            began,
+            restored,
+        } = request
             .into_inner()
             .try_into()
             .map_err(|error| wire_status(&error))?;
@@ -33,6 +39,8 @@ impl AdminService for Api {
             name,
             id,
             address,
+            began,
+            restored,
         };
         match self.ask_plainly(event).await? {
             Reply::Registered { coordinator, epoch } => {
@@ -42,19 +50,22 @@ impl AdminService for Api {
         }
     }
 
-    /// Refused while the participant has unfinished business: the machine knows.
+    /// Refused while the participant has unfinished business that is not given
+    /// up: the machine knows.
     async fn remove_participant(
         &self,
         request: Request<v1::RemoveParticipantRequest>,
     ) -> Result<Response<v1::RemoveParticipantResponse>, Status> {
-        let name: ParticipantName = request
+        let Removal { name, give_up } = request
             .into_inner()
             .try_into()
             .map_err(|error| wire_status(&error))?;
-        match self
-            .ask_plainly(|request| Event::RemoveRequested { request, name })
-            .await?
-        {
+        let event = |request| Event::RemoveRequested {
+            request,
+            name,
+            give_up,
+        };
+        match self.ask_plainly(event).await? {
             Reply::Done => Ok(Response::new(v1::RemoveParticipantResponse {})),
             other => Err(self.misfit(&other)),
         }
@@ -136,6 +147,21 @@ impl AdminService for Api {
         };
         match self.ask_plainly(event).await? {
             Reply::Done => Ok(Response::new(v1::AcknowledgeDamageResponse {})),
+            other => Err(self.misfit(&other)),
+        }
+    }
+
+    /// Who waits for whom, everywhere: asked now, so it takes as long as the slowest
+    /// participant, within bounds.
+    async fn get_waits_for_graph(
+        &self,
+        _: Request<v1::GetWaitsForGraphRequest>,
+    ) -> Result<Response<v1::GetWaitsForGraphResponse>, Status> {
+        match self
+            .ask_plainly(|request| Event::WaitsAsked { request })
+            .await?
+        {
+            Reply::Waits(view) => Ok(Response::new(view.into())),
             other => Err(self.misfit(&other)),
         }
     }

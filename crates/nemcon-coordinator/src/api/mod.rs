@@ -7,7 +7,7 @@ mod transaction;
 
 use std::sync::{Arc, OnceLock};
 
-use nemcon_core::coordinator::event::{Event, Reply};
+use nemcon_core::coordinator::event::{Event, Reply, Report};
 use nemcon_core::id::{CoordinatorId, RequestId};
 use nemcon_core::reason::{Reason, Refusal};
 use nemcon_net::{Refused, to_status};
@@ -48,6 +48,15 @@ impl Api {
             Some(identity) => refused.by(*identity),
             None => refused,
         }
+    }
+
+    /// Work came for a transaction that has ended.
+    fn ended(&self, report: Report) -> Status {
+        let refused = Refused::from(report);
+        to_status(&match self.identity.get() {
+            Some(identity) => refused.by(*identity),
+            None => refused,
+        })
     }
 
     /// Who we are. The machine answers nothing before that is settled.

@@ -1,12 +1,12 @@
 //! `TransactionService`: what clients ask for.
 
-use nemcon_core::coordinator::event::{Event, Reply};
-use nemcon_core::id::TransactionId;
+use nemcon_core::coordinator::event::{AddressedLock, AddressedOperation, Event, Reply};
+use nemcon_core::id::{Epoch, TransactionId};
 use nemcon_core::reason::Refusal;
 use nemcon_net::{Refused, to_status, wire_status};
 use nemcon_node::chance;
 use nemcon_node::front::NoAnswer;
-use nemcon_proto::convert::{List, Page, Run};
+use nemcon_proto::convert::{self, Begun, List, Opening, Page, Piece, Run};
 use nemcon_proto::v1;
 use nemcon_proto::v1::transaction_service_server::TransactionService;
 use tonic::{Request, Response, Status};
@@ -38,6 +38,120 @@ impl TransactionService for Api {
             begin,
             hash,
             operations,
+        };
+        match self.ask(event).await.map_err(about(transaction))? {
+            Reply::Finished(report) => Ok(Response::new((self.identity()?, report).into())),
+            other => Err(self.misfit(&other)),
+        }
+    }
+
+    /// Answers when the transaction has its attempt. Its work comes with the calls
+    /// that follow.
+    async fn begin_transaction(
+        &self,
+        request: Request<v1::BeginTransactionRequest>,
+    ) -> Result<Response<v1::BeginTransactionResponse>, Status> {
+        let opening: Opening = request
+            .into_inner()
+            .try_into()
+            .map_err(|error| wire_status(&error))?;
+        let transaction = opening
+            .transaction
+            .unwrap_or_else(chance::fresh_transaction);
+        let begin = opening.begin(transaction);
+        let event = |request| Event::BeginRequested { request, begin };
+        match self.ask(event).await.map_err(about(transaction))? {
+            Reply::Begun { epoch } => {
+                let begun = Begun {
+                    coordinator: self.identity()?,
+                    transaction,
+                    epoch,
+                };
+                Ok(Response::new(begun.into()))
+            }
+            Reply::Finished(report) => Err(self.ended(report)),
+            other => Err(self.misfit(&other)),
+        }
+    }
+
+    /// Answers with the results of the piece. That the transaction has ended is an
+    /// error here: there is no other room for it.
+    async fn execute_operations(
+        &self,
+        request: Request<v1::ExecuteOperationsRequest>,
+    ) -> Result<Response<v1::ExecuteOperationsResponse>, Status> {
+        let piece: Piece<AddressedOperation> = request
+            .into_inner()
+            .try_into()
+            .map_err(|error| wire_status(&error))?;
+        let Piece {
+            transaction,
+            epoch,
+            number,
+            asked: operations,
+        } = piece;
+        let event = |request| Event::ExecuteRequested {
+            request,
+            transaction,
+            epoch,
+            number,
+            operations,
+        };
+        match self.ask(event).await.map_err(about(transaction))? {
+            Reply::Executed(results) => {
+                let results = results.into_iter().map(convert::any).collect();
+                Ok(Response::new(v1::ExecuteOperationsResponse { results }))
+            }
+            Reply::Finished(report) => Err(self.ended(report)),
+            other => Err(self.misfit(&other)),
+        }
+    }
+
+    /// Answers with a token for each lock.
+    async fn acquire_locks(
+        &self,
+        request: Request<v1::AcquireLocksRequest>,
+    ) -> Result<Response<v1::AcquireLocksResponse>, Status> {
+        let piece: Piece<AddressedLock> = request
+            .into_inner()
+            .try_into()
+            .map_err(|error| wire_status(&error))?;
+        let Piece {
+            transaction,
+            epoch,
+            number,
+            asked: locks,
+        } = piece;
+        let event = |request| Event::LocksRequested {
+            request,
+            transaction,
+            epoch,
+            number,
+            locks,
+        };
+        match self.ask(event).await.map_err(about(transaction))? {
+            Reply::LocksAcquired(tokens) => {
+                let tokens = tokens.into_iter().map(Into::into).collect();
+                Ok(Response::new(v1::AcquireLocksResponse { tokens }))
+            }
+            Reply::Finished(report) => Err(self.ended(report)),
+            other => Err(self.misfit(&other)),
+        }
+    }
+
+    /// Answers when the outcome is durable, like `RunTransaction`.
+    async fn commit_transaction(
+        &self,
+        request: Request<v1::CommitTransactionRequest>,
+    ) -> Result<Response<v1::CommitTransactionResponse>, Status> {
+        let (transaction, epoch): (TransactionId, Epoch) = request
+            .into_inner()
+            .try_into()
+            .map_err(|error| wire_status(&error))?;
+        let event = |request| Event::CommitRequested {
+            request,
+            transaction,
+            epoch,
         };
         match self.ask(event).await.map_err(about(transaction))? {
             Reply::Finished(report) => Ok(Response::new((self.identity()?, report).into())),

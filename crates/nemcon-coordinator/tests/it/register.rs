@@ -59,6 +59,7 @@ async fn an_address_that_is_none_is_refused_at_once() {
         name: "c".into(),
         participant_id: nemcon_node::chance::fresh_uuid().to_string(),
         address: "bank-c:7110".into(),
+        ..v1::RegisterParticipantRequest::default()
     };
     let status = admin.register_participant(bad).await.unwrap_err();
     assert_eq!(status.code(), Code::InvalidArgument);

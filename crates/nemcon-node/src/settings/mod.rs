@@ -17,9 +17,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use nemcon_net::Address;
+use nemcon_wal::Faults;
+use nemcon_wal::backup::PinLimits;
+use nemcon_wal::checkpoint::Due;
+use nemcon_wal::faults::{Failure, Step};
 pub use raw::{Field, Kind, Raw, SettingsError, Source, command, is_health_asked, is_only_checked};
-
-use crate::checkpoint::Due;
 
 /// Settings every node has.
 #[derive(Clone, Debug)]
@@ -38,6 +40,8 @@ pub struct Settings {
     pub ready_file: Option<PathBuf>,
     /// Limits of the shell.
     pub limits: Limits,
+    /// What is wrong with the log's disk: for tests and benchmarks.
+    pub faults: Faults,
 }
 
 /// Limits of the shell; each machine has its own besides.
@@ -50,6 +54,10 @@ pub struct Limits {
     pub calls_in_flight_max: usize,
     /// When a checkpoint is due.
     pub checkpoint: Due,
+    /// Bytes that have to be free under the data directory for new work to begin.
+    pub free_bytes_min: u64,
+    /// How long a backup may keep the log pinned.
+    pub backup: PinLimits,
     /// How long a stop waits for what is in flight. 9 s by default: with the last
     /// flush and the goodbyes, a stop takes less than ten.
     pub drain_max: Duration,
@@ -61,6 +69,8 @@ impl Default for Limits {
             inbox_events_max: 16_384,
             calls_in_flight_max: 4_096,
             checkpoint: Due::default(),
+            free_bytes_min: nemcon_wal::Limits::default().free_bytes_min,
+            backup: PinLimits::default(),
             drain_max: Duration::from_secs(9),
         }
     }
@@ -77,6 +87,7 @@ impl Settings {
             insecure: false,
             ready_file: None,
             limits: Limits::default(),
+            faults: Faults::default(),
         }
     }
 
@@ -114,6 +125,22 @@ impl Settings {
                 .default("65536")
                 .under(LIMITS)
                 .help("Log records after which a checkpoint is made"),
+            Field::number("free-mib-min", "NEMCON_FREE_MIB_MIN", "N")
+                .default("64")
+                .under(LIMITS)
+                .help("MiB that have to be free under the data directory for new work to begin"),
+            Field::number("backup-seconds-max", "NEMCON_BACKUP_SECONDS_MAX", "N")
+                .default("1800")
+                .under(LIMITS)
+                .help("How long a backup may take; until its end the log cannot be shortened"),
+            Field::number("flush-delay-ms", "NEMCON_FLUSH_DELAY_MS", "N")
+                .default("0")
+                .under(EXPERIMENTS)
+                .help("Make each flush of the log take so much longer, as on a slower disk"),
+            Field::number("fail-flush-after", "NEMCON_FAIL_FLUSH_AFTER", "N")
+                .default("0")
+                .under(EXPERIMENTS)
+                .help("Fail a flush of the log after so many; 0: none"),
         ]
     }
 
@@ -140,9 +167,25 @@ impl Settings {
                     records: raw.number("checkpoint-records", 1..=1_000_000_000)?,
                     ..Due::default()
                 },
+                free_bytes_min: raw.number("free-mib-min", 0..=1_048_576)? << 20,
+                backup: PinLimits {
+                    pinned_max: Duration::from_secs(raw.number("backup-seconds-max", 1..=86_400)?),
+                    ..PinLimits::default()
+                },
                 drain_max: Duration::from_secs(raw.number("drain-seconds", 0..=3_600)?),
             },
+            faults: Faults::default(),
         };
+        let delay = raw.number("flush-delay-ms", 0..=10_000)?;
+        settings.faults.slow_flushes(Duration::from_millis(delay));
+        let after = raw.number("fail-flush-after", 0..=1_000_000_000)?;
+        if after > 0 {
+            settings.faults.fail(Failure {
+                step: Step::Sync,
+                after,
+                done: false,
+            });
+        }
         settings.refuse_to_be_open_to_all(raw)?;
         Ok(settings)
     }
@@ -163,6 +206,9 @@ impl Settings {
 
 /// The heading of `--help` that limits stand under.
 pub const LIMITS: &str = "Limits";
+
+/// The heading for what nobody sets who is not trying something out.
+const EXPERIMENTS: &str = "Experiments";
 
 /// What [`url`] takes, for error messages.
 pub const URL: &str = "http://HOST:PORT, for example http://127.0.0.1:7100";

@@ -4,11 +4,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use nemcon_core::id::{Lsn, RequestId};
-use nemcon_core::machine::Stored;
-use nemcon_node::checkpoint::Due;
+use nemcon_core::machine::{Room, Stored};
 use nemcon_node::driver::{Driver, LogFailed, Perform, Replayed};
 use nemcon_node::inbox::Inbox;
 use nemcon_node::log_news::LogNews;
+use nemcon_wal::checkpoint::Due;
 use nemcon_wal::{Log, LogError, LogEvent, Notify};
 use tokio::sync::{mpsc, oneshot};
 
@@ -215,6 +215,17 @@ async fn a_deadline_wakes_the_machine() {
     tokio::time::timeout(Duration::from_secs(10), woken)
         .await
         .unwrap();
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn the_machine_is_told_how_much_room_there_is() {
+    let mut bench = Bench::started(Toy::default(), Due::default()).await;
+    let short = Room::Short { free: 1, wanted: 2 };
+    for room in [short, Room::Enough] {
+        (bench.log)(LogEvent::Room(room));
+        bench.settle().await;
+        assert_eq!(bench.said.take(), [Effect::Room(room)]);
+    }
 }
 
 #[tokio::test(flavor = "current_thread")]

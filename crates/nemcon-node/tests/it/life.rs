@@ -5,12 +5,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use nemcon_core::id::RequestId;
-use nemcon_node::checkpoint::Due;
 use nemcon_node::driver::Perform;
 use nemcon_node::front::{Front, NoAnswer};
 use nemcon_node::health;
+use nemcon_node::maintenance::NodeKind;
 use nemcon_node::node::{self, Assembly, Chain, Ending, NodeError, NodeHandle, Shell, Site};
 use nemcon_node::settings::Settings;
+use nemcon_wal::checkpoint::Due;
 use tokio::sync::oneshot;
 use tonic_reflection::pb::v1::ServerReflectionRequest;
 use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
@@ -34,7 +35,7 @@ impl Perform<Toy> for Hands {
         match effect {
             Effect::Say(request, count) => self.front.replies().answer(request, count),
             Effect::Drained => self.ending.drained(),
-            Effect::Woken => {}
+            Effect::Woken | Effect::Room(_) => {}
         }
     }
 
@@ -46,6 +47,11 @@ impl Perform<Toy> for Hands {
 impl Shell for ToyShell {
     type Machine = Toy;
     type Performer = Hands;
+    const KIND: NodeKind = NodeKind::Participant;
+
+    fn identity(_: &Toy) -> String {
+        "a toy".to_owned()
+    }
 
     fn assemble(self, site: Site<Event>) -> Assembly<Toy, Hands> {
         let front = Front::new(site.inbox, site.gate);
@@ -249,7 +255,10 @@ fn reflection_names_what_every_node_serves() {
     let names: Vec<_> = services.into_iter().map(|service| service.name).collect();
     // The toy has no services of its own; what it knows of others it does not
     // serve is not listed.
-    assert_eq!(names, ["grpc.health.v1.Health"]);
+    assert_eq!(
+        names,
+        ["nemcon.v1.MaintenanceService", "grpc.health.v1.Health"]
+    );
     node.stop();
     node.join().unwrap();
 }

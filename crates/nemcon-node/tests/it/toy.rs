@@ -3,7 +3,7 @@
 
 use nemcon_core::codec::CorruptLog;
 use nemcon_core::id::{Lsn, RequestId};
-use nemcon_core::machine::{Machine, Stored, Wake};
+use nemcon_core::machine::{Machine, Room, Stored, Wake};
 use nemcon_core::output::Output;
 use nemcon_core::time::{Millis, Span};
 
@@ -33,6 +33,7 @@ impl From<Wake> for Event {
 pub(crate) enum Effect {
     Say(RequestId, u64),
     Woken,
+    Room(Room),
     Drained,
 }
 
@@ -59,6 +60,7 @@ impl Machine for Toy {
     fn step(&mut self, now: Millis, event: Event, out: &mut Output<u64, Effect>) {
         match event {
             Event::Wake(Wake::Durable(lsn)) => self.durable.push(lsn),
+            Event::Wake(Wake::Room(room)) => out.now.push(Effect::Room(room)),
             Event::Wake(Wake::DeadlinePassed) => {
                 self.deadline = None;
                 out.now.push(Effect::Woken);

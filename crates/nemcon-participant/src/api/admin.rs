@@ -6,7 +6,7 @@ use nemcon_core::id::{AttemptId, ParticipantName};
 use nemcon_core::participant::event::{Event, Reply};
 use nemcon_core::reason::{Reason, Refusal};
 use nemcon_net::wire_status;
-use nemcon_proto::convert::{Damage, Resolution};
+use nemcon_proto::convert::{Damage, LocksList, LocksPage, Resolution};
 use nemcon_proto::v1;
 use nemcon_proto::v1::participant_admin_service_server::ParticipantAdminService;
 use tonic::{Request, Response, Status};
@@ -58,6 +58,31 @@ impl<R: ServeResource, D: Decode<R>> ParticipantAdminService for Api<R, D> {
         };
         match self.reply(event).await? {
             Reply::Done => Ok(Response::new(v1::ResolveAttemptResponse {})),
+            other => Err(refused(misfit(&other))),
+        }
+    }
+
+    /// A page, in the order of the keys. The page token is the last key of the page
+    /// before, so what is locked or let go between two pages shifts nothing.
+    async fn list_locks(
+        &self,
+        request: Request<v1::ListLocksRequest>,
+    ) -> Result<Response<v1::ListLocksResponse>, Status> {
+        let list: LocksList = request
+            .into_inner()
+            .try_into()
+            .map_err(|error| wire_status(&error))?;
+        let max = list.max();
+        let after = list.after;
+        let event = |request| Event::LocksAsked {
+            request,
+            after,
+            max,
+        };
+        match self.reply(event).await? {
+            Reply::Locks { at, queues, more } => {
+                Ok(Response::new(LocksPage::new(at, queues, more).into()))
+            }
             other => Err(refused(misfit(&other))),
         }
     }

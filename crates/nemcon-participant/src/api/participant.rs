@@ -16,6 +16,55 @@ use crate::serve::ServeResource;
 
 #[tonic::async_trait]
 impl<R: ServeResource, D: Decode<R>> ParticipantService for Api<R, D> {
+    /// Runs a piece of an interactive transaction, and promises nothing. May wait for
+    /// locks.
+    async fn execute(
+        &self,
+        request: Request<v1::ExecuteRequest>,
+    ) -> Result<Response<v1::ExecuteResponse>, Status> {
+        let answer = self.answer(request.into_inner().try_into()).await?;
+        answer
+            .try_into()
+            .map(Response::new)
+            .map_err(response_status)
+    }
+
+    /// Takes locks for an interactive transaction. May wait for them.
+    async fn acquire_locks(
+        &self,
+        request: Request<v1::AcquireAttemptLocksRequest>,
+    ) -> Result<Response<v1::AcquireAttemptLocksResponse>, Status> {
+        let answer = self.answer(request.into_inner().try_into()).await?;
+        answer
+            .try_into()
+            .map(Response::new)
+            .map_err(response_status)
+    }
+
+    /// Who waits for whom.
+    async fn get_waits_for_edges(
+        &self,
+        request: Request<v1::GetWaitsForEdgesRequest>,
+    ) -> Result<Response<v1::GetWaitsForEdgesResponse>, Status> {
+        let answer = self.answer(request.into_inner().try_into()).await?;
+        answer
+            .try_into()
+            .map(Response::new)
+            .map_err(response_status)
+    }
+
+    /// Ends a wait that is part of a deadlock, if it still stands.
+    async fn fail_wait(
+        &self,
+        request: Request<v1::FailWaitRequest>,
+    ) -> Result<Response<v1::FailWaitResponse>, Status> {
+        let answer = self.answer(request.into_inner().try_into()).await?;
+        answer
+            .try_into()
+            .map(Response::new)
+            .map_err(response_status)
+    }
+
     /// Answers once the promise is durable, or with a no. May wait for locks.
     async fn prepare(
         &self,

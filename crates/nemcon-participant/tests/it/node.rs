@@ -130,6 +130,6 @@ impl Node {
             epoch: Epoch(1),
             floor: attempt().position,
         };
-        Frame { header, message }.try_into().unwrap()
+        Frame { header, message }.into()
     }
 }

@@ -77,6 +77,10 @@ impl Resource for Store {
         want(LockKey::from(action.name.as_bytes()), mode);
     }
 
+    fn named(&self, name: &str) -> Result<LockKey, Refusal> {
+        Ok(LockKey::from(name.as_bytes()))
+    }
+
     fn execute(
         &self,
         _: Millis,
