@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 use nemcon_client::Address;
 
 use crate::failure::{Exit, Failure, complain};
-use crate::{bank, damage, in_doubt, participants, txn, up};
+use crate::{backup, bank, damage, in_doubt, locks, participants, restore, txn, up, waits, wal};
 
 /// End of the help text.
 const HELP: &str = "\
@@ -65,6 +65,21 @@ enum Command {
     /// Decisions by hand that were wrong: list, acknowledge
     #[command(subcommand, arg_required_else_help = true)]
     Damage(damage::Command),
+    /// Who holds what at the participants, and who waits for it
+    #[command(after_help = locks::HELP)]
+    Locks(locks::Locks),
+    /// Who waits for whom, at all participants
+    #[command(after_help = waits::HELP)]
+    Waits(waits::Waits),
+    /// Copy a node's data directory while the node works
+    #[command(after_help = backup::HELP)]
+    Backup(backup::Backup),
+    /// Make a data directory of a backup
+    #[command(after_help = restore::HELP)]
+    Restore(restore::Restore),
+    /// The log of a node that is stopped: verify, dump, repair
+    #[command(subcommand, arg_required_else_help = true)]
+    Wal(wal::Command),
 }
 
 /// Reads the command line, runs the command, and says what was wrong.
@@ -107,6 +122,11 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
             }
             Command::InDoubt(command) => Box::pin(in_doubt::run(command, &coordinator)).await,
             Command::Damage(command) => Box::pin(damage::run(command, &coordinator)).await,
+            Command::Locks(arguments) => Box::pin(locks::run(arguments, &coordinator)).await,
+            Command::Waits(arguments) => Box::pin(waits::run(arguments, &coordinator)).await,
+            Command::Backup(arguments) => Box::pin(backup::run(arguments, &coordinator)).await,
+            Command::Restore(arguments) => restore::run(&arguments),
+            Command::Wal(command) => wal::run(&command),
         }
     })
 }

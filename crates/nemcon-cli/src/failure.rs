@@ -20,6 +20,9 @@ use nemcon_core::id::{NameError, ParticipantName, TransactionId};
 use nemcon_core::reason::{Reason, Refusal};
 use nemcon_ledger::reason as bank;
 use nemcon_node::node::NodeError;
+use nemcon_wal::OpenError;
+use nemcon_wal::backup::RestoreError;
+use nemcon_wal::backup::folder::FolderError;
 
 use crate::json::JsonError;
 
@@ -144,6 +147,27 @@ pub(crate) enum Failure {
         /// What was found.
         why: String,
     },
+    /// An operator's order to a participant was not answered in time.
+    #[error(
+        "{name} at {address} does not answer: {why}. It may have done what it was told: see \
+         there, or say it again"
+    )]
+    OrderUnanswered {
+        /// Which.
+        name: String,
+        /// Where.
+        address: String,
+        /// What was found.
+        why: String,
+    },
+    /// A call to a node of whatever kind failed.
+    #[error("the node at {url} does not answer: {why}; is it running, and the right one?")]
+    NodeSilent {
+        /// Where.
+        url: String,
+        /// What was found.
+        why: String,
+    },
     /// Refused without a transaction.
     #[error("{0}")]
     Refused(String),
@@ -183,6 +207,15 @@ pub(crate) enum Failure {
         /// Why.
         source: Box<NodeError>,
     },
+    /// A log cannot be opened, or is not whole.
+    #[error("{}", nemcon_node::node::Chain(.0.as_ref()))]
+    Log(Box<OpenError>),
+    /// A backup cannot be written or read.
+    #[error("{}", nemcon_node::node::Chain(.0.as_ref()))]
+    Folder(Box<FolderError>),
+    /// A backup cannot be restored.
+    #[error("{}", nemcon_node::node::Chain(.0.as_ref()))]
+    Restore(Box<RestoreError>),
     /// The operating system refused.
     #[error("cannot {doing}: {source}")]
     System {
@@ -207,19 +240,23 @@ impl Failure {
             | Self::NotACoordinator { .. }
             | Self::BankDown { .. }
             | Self::BanksMissing { .. }
-            | Self::ParticipantSilent { .. } => Exit::Unreachable,
+            | Self::ParticipantSilent { .. }
+            | Self::NodeSilent { .. } => Exit::Unreachable,
             Self::NoSuchBank { .. }
             | Self::Aborted { .. }
             | Self::Refused(_)
             | Self::Nonsense(_)
             | Self::Node { .. }
+            | Self::Log(_)
+            | Self::Folder(_)
+            | Self::Restore(_)
             | Self::System { .. } => Exit::Refused,
             Self::Usage(_)
             | Self::Name(_)
             | Self::Unreadable { .. }
             | Self::Malformed { .. }
             | Self::Json(_) => Exit::Usage,
-            Self::DownInBetween { .. } => Exit::Unknown,
+            Self::DownInBetween { .. } | Self::OrderUnanswered { .. } => Exit::Unknown,
             Self::Client(error) => exit_of(error),
         }
     }
@@ -287,6 +324,10 @@ fn advice(reason: &Reason) -> String {
         }
         r if *r == Reason::LOCK_TIMEOUT || *r == Reason::DEADLINE_EXCEEDED => {
             "somebody else held the data, or a node did not answer in time: run it again"
+        }
+        r if *r == Reason::DEADLOCK => "nobody did anything wrong: run it again",
+        r if *r == Reason::TOO_MANY_WAITERS => {
+            "see who waits for whom with `nemcon waits`, and run it again later"
         }
         _ => return String::new(),
     };
@@ -377,6 +418,14 @@ mod tests {
                     transaction: new_transaction_id(),
                     name: name("a"),
                     address: "x".into(),
+                },
+                Exit::Unknown,
+            ),
+            (
+                Failure::OrderUnanswered {
+                    name: "a".into(),
+                    address: "x".into(),
+                    why: "x".into(),
                 },
                 Exit::Unknown,
             ),

@@ -3,7 +3,7 @@
 
 use clap::{ArgGroup, Args, Subcommand};
 use nemcon_client::Address;
-use nemcon_core::id::{AttemptId, ParticipantName, TransactionId};
+use nemcon_core::id::{AttemptId, TransactionId};
 use nemcon_core::message::Outcome;
 use nemcon_proto::convert::Resolution;
 use nemcon_proto::v1;
@@ -11,10 +11,9 @@ use serde_json::{Value, json};
 
 use crate::failure::{Exit, Failure};
 use crate::json::{self, Types};
-use crate::operator::Operator;
 use crate::out::say;
-use crate::session::Session;
 use crate::table::Table;
+use crate::whom::Whom;
 
 /// The commands.
 #[derive(Debug, Subcommand)]
@@ -45,17 +44,6 @@ Example:
     Resolve(Resolve),
 }
 
-/// Which participants to ask.
-#[derive(Debug, Args)]
-pub(crate) struct Whom {
-    /// Only this participant
-    #[arg(long, value_name = "NAME")]
-    participant: Option<ParticipantName>,
-    /// The participant at this address, without asking a coordinator for it
-    #[arg(long, value_name = "URL", conflicts_with = "participant")]
-    at: Option<Address>,
-}
-
 /// What to end, where and how.
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("outcome").required(true).args(["commit", "abort"]))]
@@ -82,25 +70,6 @@ pub(crate) async fn run(command: Command, coordinator: &Address) -> Result<Exit,
     match command {
         Command::List { whom, json } => list(whom, json, coordinator).await,
         Command::Resolve(arguments) => resolve(arguments, coordinator).await,
-    }
-}
-
-impl Whom {
-    /// The windows to ask at. Only without an address is a coordinator needed.
-    async fn operators(self, coordinator: &Address) -> Result<Vec<Operator>, Failure> {
-        if let Some(address) = self.at {
-            let address = address.to_string();
-            return Ok(vec![Operator::of(&address, &address)?]);
-        }
-        let session = Session::open(coordinator).await?;
-        if let Some(name) = self.participant {
-            let view = session.bank(&name)?;
-            return Ok(vec![Operator::of(name.as_str(), &view.address)?]);
-        }
-        let views = session.participants().iter();
-        views
-            .map(|view| Operator::of(view.name.as_str(), &view.address))
-            .collect()
     }
 }
 

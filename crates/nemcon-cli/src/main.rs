@@ -6,7 +6,9 @@
 //!   nemcon ───┼ bank, txn ─────── nemcon-client ──▶ coordinator ──▶ banks
 //!             ├ participants ──── nemcon-client ──▶ coordinator
 //!             │   └ check ──────────────────────▶ one participant, as its coordinator
-//!             └ in-doubt, damage ─────────────────▶ each participant itself
+//!             ├ waits ─────────── nemcon-client ──▶ coordinator
+//!             ├ locks, in-doubt, damage ──────────▶ each participant itself
+//!             └ backup, restore, wal ───────────── a node's data directory
 //! ```
 //!
 //! What it promises:
@@ -16,6 +18,7 @@
 //! - whatever moves money is safe to interrupt, and says how to find out what
 //!   became of it.
 
+mod backup;
 mod bank;
 mod check;
 mod cli;
@@ -23,6 +26,7 @@ mod damage;
 mod failure;
 mod in_doubt;
 mod json;
+mod locks;
 mod money;
 mod operator;
 mod out;
@@ -30,11 +34,15 @@ mod participants;
 mod path;
 mod patience;
 mod replay;
+mod restore;
 mod session;
 mod signal;
 mod table;
 mod txn;
 mod up;
+mod waits;
+mod wal;
+mod whom;
 
 use std::process::ExitCode;
 

@@ -29,14 +29,19 @@ pub(crate) enum Command {
     /// Make the coordinator forget a participant whose data is given up
     #[command(after_help = "\
 Refused while the participant has unfinished business: it must come back and acknowledge first. \
-A participant that runs registers itself again.
+If it never will, --give-up records each decision that it has not acknowledged as damage, for \
+somebody to set right: `nemcon damage list`. A participant that runs registers itself again.
 
-Example:
-  nemcon participants remove bank-c")]
+Examples:
+  nemcon participants remove bank-c
+  nemcon participants remove bank-c --give-up 'its disk is gone, no backup'")]
     Remove {
         /// Its name
         #[arg(value_name = "NAME")]
         name: ParticipantName,
+        /// Give up what it has not acknowledged, and why
+        #[arg(long, value_name = "REASON")]
+        give_up: Option<String>,
     },
 }
 
@@ -45,9 +50,10 @@ pub(crate) async fn run(command: Command, coordinator: &Address) -> Result<Exit,
     match command {
         Command::Check(arguments) => Box::pin(check::run(*arguments, coordinator)).await,
         Command::List { json } => list(&Session::open(coordinator).await?, json),
-        Command::Remove { name } => {
+        Command::Remove { name, give_up } => {
             let session = Session::open(coordinator).await?;
-            session.client().remove_participant(&name).await?;
+            let client = session.client();
+            client.remove_participant(&name, give_up.as_deref()).await?;
             say!("removed {name}");
             Ok(Exit::Done)
         }

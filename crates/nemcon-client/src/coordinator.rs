@@ -3,12 +3,12 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use nemcon_core::coordinator::event::{Ending, ParticipantView, Report, View};
+use nemcon_core::coordinator::event::{Ending, ParticipantView, Report, View, WaitsView};
 use nemcon_core::coordinator::statistics::Summary;
 use nemcon_core::id::{AttemptId, CoordinatorId, ParticipantName, TransactionId};
 use nemcon_core::reason::{Reason, Refusal};
 use nemcon_net::{Address, MESSAGE_BYTES_MAX, Refused, to_status};
-use nemcon_proto::convert::{self, Change, Damage, List, Page, WireError};
+use nemcon_proto::convert::{self, Change, Damage, List, Page, Removal, WireError};
 use nemcon_proto::v1;
 use nemcon_proto::v1::admin_service_client::AdminServiceClient;
 use nemcon_proto::v1::transaction_service_client::TransactionServiceClient;
@@ -23,7 +23,7 @@ use crate::transaction::Transaction;
 
 /// How long a transaction takes at most, where it does not say: the default of
 /// coordinators.
-const TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
+pub(crate) const TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
 
 /// A client of one coordinator. Cheap to clone; clones share a connection.
 #[derive(Clone, Debug)]
@@ -146,10 +146,7 @@ impl Client {
         };
         let response = delivery.deliver(limit, send).await?;
         let (coordinator, report) = self.read::<_, (CoordinatorId, Report)>(response)?;
-        *self
-            .last_seen
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = Some(coordinator);
+        self.saw(coordinator);
         if report.transaction != transaction.id {
             let what = format!(
                 "asked about {}, told about {}",
@@ -263,18 +260,24 @@ impl Client {
             .collect()
     }
 
-    /// Makes the coordinator forget a participant.
+    /// Makes the coordinator forget a participant. With a reason to give up what it
+    /// has not acknowledged, that is recorded as damage.
     ///
     /// # Errors
     /// [`ClientError::Refused`] with [`Reason::PARTICIPANT_BUSY`] while it has
-    /// unfinished business. If the answer to a first try was lost, a repeat finds
+    /// unfinished business that is not given up. If the answer to a first try was lost, a repeat finds
     /// [`Reason::UNKNOWN_PARTICIPANT`].
-    pub async fn remove_participant(&self, name: &ParticipantName) -> Result<(), ClientError> {
+    pub async fn remove_participant(
+        &self,
+        name: &ParticipantName,
+        give_up: Option<&str>,
+    ) -> Result<(), ClientError> {
         let send = |_| {
             let mut service = self.admin_service();
-            let request = v1::RemoveParticipantRequest {
-                name: name.to_string(),
-            };
+            let request = v1::RemoveParticipantRequest::from(Removal {
+                name: name.clone(),
+                give_up: give_up.map(ToOwned::to_owned),
+            });
             async move { service.remove_participant(request).await }
         };
         self.delivery()
@@ -291,6 +294,22 @@ impl Client {
         let send = |_| {
             let mut service = self.admin_service();
             async move { service.get_statistics(v1::GetStatisticsRequest {}).await }
+        };
+        self.ask(send).await
+    }
+
+    /// Who waits for whom, at all participants.
+    ///
+    /// # Errors
+    /// As any question: unreachable, refused or nonsense.
+    pub async fn waits(&self) -> Result<WaitsView, ClientError> {
+        let send = |_| {
+            let mut service = self.admin_service();
+            async move {
+                service
+                    .get_waits_for_graph(v1::GetWaitsForGraphRequest {})
+                    .await
+            }
         };
         self.ask(send).await
     }
@@ -368,11 +387,39 @@ impl Client {
         self.read(self.delivery().deliver(limit, send).await?)
     }
 
-    fn read<W, T: TryFrom<W, Error = WireError>>(&self, wire: W) -> Result<T, ClientError> {
-        T::try_from(wire).map_err(|error| ClientError::unreadable(&self.address, &error))
+    pub(crate) fn read<W, T: TryFrom<W, Error = WireError>>(
+        &self,
+        wire: W,
+    ) -> Result<T, ClientError> {
+        T::try_from(wire).map_err(|error| self.unreadable(&error))
     }
 
-    fn delivery(&self) -> Delivery<'_> {
+    pub(crate) fn unreadable(&self, error: &WireError) -> ClientError {
+        ClientError::unreadable(&self.address, error)
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// This coordinator has answered.
+    pub(crate) fn saw(&self, coordinator: CoordinatorId) {
+        *self
+            .last_seen
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(coordinator);
+    }
+
+    /// For a request of a transaction whose commit has not been asked for.
+    pub(crate) fn undecided(&self, transaction: TransactionId) -> Delivery<'_> {
+        Delivery {
+            decides: false,
+            last_seen: self.last_seen(),
+            ..self.delivery().of(transaction)
+        }
+    }
+
+    pub(crate) fn delivery(&self) -> Delivery<'_> {
         Delivery::harmless(&self.settings, &self.address)
     }
 
@@ -383,7 +430,7 @@ impl Client {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn transactions_service(&self) -> TransactionServiceClient<Channel> {
+    pub(crate) fn transactions_service(&self) -> TransactionServiceClient<Channel> {
         TransactionServiceClient::new(self.channel.clone())
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX)
@@ -398,7 +445,7 @@ impl Client {
 
 /// An outcome that is not known may also be said in a response; it is the same
 /// as if it came as a status.
-fn if_known(outcome: v1::Outcome, coordinator_id: &str) -> Result<(), Status> {
+pub(crate) fn if_known(outcome: v1::Outcome, coordinator_id: &str) -> Result<(), Status> {
     if outcome != v1::Outcome::Unknown {
         return Ok(());
     }

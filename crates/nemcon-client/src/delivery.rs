@@ -32,6 +32,9 @@ pub(crate) struct Delivery<'a> {
     /// The coordinator that answered at this address last. If a first try is
     /// lost, it went there.
     pub(crate) last_seen: Option<CoordinatorId>,
+    /// Whether the transaction may have been decided by it. Before a commit is asked
+    /// for nothing can have happened for good, whatever became of the request.
+    pub(crate) decides: bool,
     /// When no further call is begun.
     pub(crate) until: Instant,
 }
@@ -46,6 +49,7 @@ impl<'a> Delivery<'a> {
             may_have_run: false,
             coordinator: None,
             last_seen: None,
+            decides: true,
             until: settings.give_up_at(),
         }
     }
@@ -112,9 +116,10 @@ impl<'a> Delivery<'a> {
         // A remembered id with other operations cannot have run these; whoever
         // has forgotten ids of that time cannot tell.
         let proves_nothing = match &refused.refusal.reason {
+            _ if refused.outcome.is_some() => false,
             reason if *reason == Reason::TRANSACTION_ID_REUSED => false,
             reason if *reason == Reason::OUTCOME_FORGOTTEN => true,
-            _ => self.may_have_run,
+            _ => self.may_have_run && self.decides,
         };
         if let Some(transaction) = self.transaction.filter(|_| proves_nothing) {
             let coordinator = self.coordinator;
@@ -134,7 +139,10 @@ impl<'a> Delivery<'a> {
 
     /// What is known when the time is over.
     fn give_up(self, status: &Status) -> ClientError {
-        if let Some(transaction) = self.transaction.filter(|_| self.may_have_run) {
+        if let Some(transaction) = self
+            .transaction
+            .filter(|_| self.may_have_run && self.decides)
+        {
             let (coordinator, why) = (self.coordinator, root_cause(status));
             return ClientError::Unknown {
                 transaction,

@@ -21,6 +21,9 @@
 //!   by [`Client::run_until_decided`]. The rerun names the first try, so that it
 //!   keeps its age in the queue for locks.
 //!
+//! An interactive transaction ([`Client::begin`], [`Client::interact`]) keeps these
+//! promises piece by piece. Only its commit can end in doubt.
+//!
 //! The price: a call can take as long as the settings allow. What it buys: an
 //! answer means what it says.
 
@@ -28,6 +31,7 @@ mod bank;
 mod coordinator;
 mod delivery;
 mod error;
+mod interactive;
 mod settings;
 mod transaction;
 
@@ -36,10 +40,14 @@ pub use bank::{
 };
 pub use coordinator::{Client, Watch};
 pub use error::ClientError;
+pub use interactive::{InteractError, Interactive, Terms, lock};
 pub use settings::Settings;
 pub use transaction::{ResultError, Transaction, new_transaction_id, operation, result};
 
 /// What clients and coordinators share, so that a caller needs no other crate.
-pub use nemcon_core::coordinator::event::{AddressedOperation, Ending, Report, View};
+pub use nemcon_core::coordinator::event::{
+    AddressedLock, AddressedOperation, Ending, Report, View, WaitsView,
+};
+pub use nemcon_core::lock::{Mode, Token};
 pub use nemcon_net::{Address, AddressError, Refused};
 pub use nemcon_proto::convert::{Change, Damage, List, Page};

@@ -140,7 +140,6 @@ impl Transaction {
 
     /// As it is sent, naming the coordinator it went to first.
     pub(crate) fn request(&self, first_sent_to: Option<CoordinatorId>) -> Run {
-        let millis = |timeout: Duration| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
         Run {
             transaction: Some(self.id),
             age: self.first,
@@ -150,6 +149,11 @@ impl Transaction {
             operations: self.operations.clone(),
         }
     }
+}
+
+/// A time as it is sent.
+pub(crate) fn millis(timeout: Duration) -> u64 {
+    u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

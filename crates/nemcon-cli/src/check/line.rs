@@ -39,7 +39,7 @@ impl Line {
         let about = frame.message.call();
         let lock_wait = frame.message.task().map_or(0, |task| task.lock_wait.0);
         let limit = CALL_TIMEOUT + GRACE + Duration::from_millis(lock_wait);
-        let request = Request::try_from(frame).map_err(|error| broken!("{error}"))?;
+        let request = Request::from(frame);
         let delivered = nemcon_net::deliver(self.channel.clone(), about, request);
         let answer = match nemcon_net::call(limit, delivered).await {
             Ok(Ok(answer)) => answer,
@@ -121,8 +121,13 @@ fn check_attempt(about: Call, answer: &Answer<Payload>) -> Told {
         | Answer::Acknowledged { attempt, .. }
         | Answer::Released { attempt, .. }
         | Answer::DecidedAlone { attempt, .. }
-        | Answer::Executed { attempt, .. } => Some(*attempt),
-        Answer::Welcome { .. } | Answer::Traced { .. } | Answer::Refused { .. } => return Ok(()),
+        | Answer::Executed { attempt, .. }
+        | Answer::LocksAcquired { attempt, .. } => Some(*attempt),
+        Answer::Welcome { .. }
+        | Answer::Traced { .. }
+        | Answer::Waits { .. }
+        | Answer::WaitFailed { .. }
+        | Answer::Refused { .. } => return Ok(()),
     };
     if said == about.attempt() {
         return Ok(());
@@ -139,11 +144,14 @@ const fn name(call: Call) -> &'static str {
     match call {
         Call::Hello => "GetStatus",
         Call::Execute(..) => "Execute",
+        Call::AcquireLocks(..) => "AcquireLocks",
         Call::Prepare(_) => "Prepare",
         Call::Commit(_) => "Commit",
         Call::Abort(_) => "Abort",
         Call::Release(_) => "Release",
         Call::CommitOnePhase(_) => "CommitOnePhase",
+        Call::ReportWaits(_) => "GetWaitsForEdges",
+        Call::FailWait(_) => "FailWait",
         Call::Inquire(_) => "GetOutcome (inquiry)",
     }
 }

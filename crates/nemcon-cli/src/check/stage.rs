@@ -148,9 +148,13 @@ impl Stage {
         attempt
     }
 
-    /// An attempt whose business is finished: the floor may pass it.
+    /// An attempt whose business is finished: the floor may pass it. If it was not
+    /// decided, it has aborted, and whoever asks is told so.
     pub(super) fn close(&mut self, attempt: AttemptId) {
         self.open.remove(&attempt.position);
+        if !self.oracle.has_committed(attempt) {
+            self.oracle.say(attempt, Word::everywhere(Verdict::Aborted));
+        }
     }
 
     fn work(&mut self, action: Payload, read_only: bool) -> Try {
@@ -534,7 +538,17 @@ pub(super) fn shown(answer: &Answer<Payload>) -> String {
             Alone::Aborted(refusal) => format!("OUTCOME_ABORTED ({refusal})"),
         },
         Answer::Welcome { boot } => format!("a welcome of boot {boot}"),
-        Answer::Executed { .. } => "results".into(),
+        Answer::Executed { results, .. } => match results {
+            Ok(_) => "results".into(),
+            Err(refusal) => format!("no results ({refusal})"),
+        },
+        Answer::LocksAcquired { tokens, .. } => match tokens {
+            Ok(_) => "tokens".into(),
+            Err(refusal) => format!("no tokens ({refusal})"),
+        },
+        Answer::Waits { .. } => "who waits for whom".into(),
+        Answer::WaitFailed { failed: true, .. } => "the end of a wait".into(),
+        Answer::WaitFailed { .. } => "no end of a wait".into(),
         Answer::Traced { trace, .. } => format!("{trace:?}"),
         Answer::Refused { refusal, .. } => format!("a refusal ({refusal})"),
     }

@@ -1,7 +1,7 @@
 //! Listing and showing transactions.
 
 use nemcon_client::View;
-use nemcon_core::coordinator::event::{BranchView, VoteKind};
+use nemcon_core::coordinator::event::{BranchView, VoteKind, WaitingView};
 use nemcon_core::id::TransactionId;
 use nemcon_core::message::Outcome;
 use nemcon_core::time::Millis;
@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::{List, shown};
 use crate::failure::{Exit, Failure, no};
 use crate::json::{self, Types};
+use crate::locks::seconds;
 use crate::out::say;
 use crate::session::Session;
 use crate::table::Table;
@@ -98,6 +99,11 @@ fn print_view(view: &View) {
     if !view.branches.is_empty() {
         say!();
         say!("{}", branches(&view.branches));
+        for branch in &view.branches {
+            if let Some(waiting) = &branch.waiting {
+                say!("{}", wait(branch, waiting));
+            }
+        }
     }
 }
 
@@ -138,6 +144,18 @@ fn branches(branches: &[BranchView]) -> Table {
         ]);
     }
     table
+}
+
+/// What a participant was last seen to wait for.
+fn wait(branch: &BranchView, waiting: &WaitingView) -> String {
+    let blockers: Vec<String> = waiting.blockers.iter().map(ToString::to_string).collect();
+    format!(
+        "waits at {} for {}, {} when it was seen, for {}",
+        branch.participant,
+        waiting.key,
+        seconds(waiting.waited),
+        blockers.join(", ")
+    )
 }
 
 /// A vote as it is shown.

@@ -1,7 +1,7 @@
 //! Following transactions as they change.
 
 use nemcon_client::{Change, View};
-use nemcon_core::coordinator::event::State;
+use nemcon_core::coordinator::event::{BranchView, State};
 use nemcon_core::id::TransactionId;
 use nemcon_core::message::Outcome;
 use nemcon_core::reason::Reason;
@@ -76,6 +76,14 @@ fn tell(types: &Types, view: View, only: bool, as_json: bool) -> Result<Option<E
     Ok(exit.filter(|_| only))
 }
 
+/// A participant with its vote, or what it waits for.
+fn branch(branch: &BranchView) -> String {
+    match (&branch.waiting, branch.vote) {
+        (Some(waiting), None) => format!("{}:waits({})", branch.participant, waiting.key),
+        (_, voted) => format!("{}:{}", branch.participant, voted.map_or("-", vote)),
+    }
+}
+
 /// A change on one line: when, which, where it is now, and who has voted how.
 fn line(view: &View) -> String {
     let entered = view
@@ -83,11 +91,7 @@ fn line(view: &View) -> String {
         .iter()
         .last()
         .map_or(view.transaction.minted_at(), |(_, at)| at);
-    let branches: Vec<String> = view
-        .branches
-        .iter()
-        .map(|branch| format!("{}:{}", branch.participant, branch.vote.map_or("-", vote)))
-        .collect();
+    let branches: Vec<String> = view.branches.iter().map(branch).collect();
     let why = view
         .cause
         .as_ref()

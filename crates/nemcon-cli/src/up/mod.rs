@@ -65,11 +65,10 @@ pub(crate) async fn run(arguments: Up) -> Result<Exit, Failure> {
     log(arguments.verbose);
     let plan = Plan::new(arguments.banks, arguments.data_dir, arguments.port_base)?;
     plan.check_ports()?;
+    nemcon_node::telemetry::leave_caught_panics_to_the_log();
     let cluster = Cluster::start(&plan)?;
     let ready = async {
         let all = registered(&cluster).await?;
-        // Not before: opening a damaged log panics inside the storage engine, and
-        // is caught there.
         nemcon_node::telemetry::stop_on_panic();
         greet(&plan, &cluster, &all);
         Ok(())

@@ -4,6 +4,7 @@
 
 mod cluster;
 mod errors;
+mod locks;
 mod money;
 mod replay;
 mod txn;

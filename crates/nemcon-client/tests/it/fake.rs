@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use nemcon_client::{Ending, Report, Settings};
 use nemcon_core::coordinator::record::Cause;
-use nemcon_core::id::{CoordinatorId, ParticipantName, TransactionId};
+use nemcon_core::id::{CoordinatorId, Epoch, ParticipantName, TransactionId};
 use nemcon_core::message::Payload;
 use nemcon_core::reason::{Reason, Refusal};
 use nemcon_net::{Refused, server, to_status};
+use nemcon_proto::convert::Begun;
 use nemcon_proto::v1;
 use nemcon_proto::v1::transaction_service_server::{TransactionService, TransactionServiceServer};
 use tokio::net::{TcpListener, TcpStream};
@@ -48,6 +49,9 @@ struct State {
     identity: CoordinatorId,
     script: Mutex<VecDeque<Step>>,
     seen: Mutex<Vec<v1::RunTransactionRequest>>,
+    /// Interactive transactions as they were begun, and all calls about them.
+    begun: Mutex<Vec<v1::BeginTransactionRequest>>,
+    calls: Mutex<Vec<String>>,
     cut: broadcast::Sender<()>,
     changes: Mutex<Vec<v1::WatchTransactionsResponse>>,
 }
@@ -59,6 +63,8 @@ impl Fake {
             identity: "c0".repeat(16).parse().map(CoordinatorId::new).unwrap(),
             script: Mutex::new(script.into_iter().collect()),
             seen: Mutex::default(),
+            begun: Mutex::default(),
+            calls: Mutex::default(),
             cut: broadcast::channel(1).0,
             changes: Mutex::default(),
         });
@@ -99,6 +105,16 @@ impl Fake {
     /// The requests that were taken in so far.
     pub(crate) fn seen(&self) -> Vec<v1::RunTransactionRequest> {
         self.state.seen.lock().unwrap().clone()
+    }
+
+    /// The interactive transactions that were begun.
+    pub(crate) fn begun(&self) -> Vec<v1::BeginTransactionRequest> {
+        self.state.begun.lock().unwrap().clone()
+    }
+
+    /// Calls about interactive transactions, with the number of the piece.
+    pub(crate) fn calls(&self) -> Vec<String> {
+        self.state.calls.lock().unwrap().clone()
     }
 
     /// The ids that came, in order.
@@ -161,6 +177,48 @@ impl Service {
     }
 }
 
+impl Service {
+    /// The next step, for a call about an interactive transaction. `None`: it is
+    /// done.
+    async fn next(&self, call: &str, id: &str) -> Result<Option<Report>, Status> {
+        self.0.calls.lock().unwrap().push(call.to_owned());
+        let step = self.0.script.lock().unwrap().pop_front();
+        let transaction: TransactionId = id.parse().unwrap();
+        match step.expect("the script is over") {
+            Step::Commit => Ok(None),
+            Step::Abort(refusal) => {
+                let participant = Some(name("bank-a"));
+                let ending = Ending::Aborted(Cause {
+                    refusal,
+                    participant,
+                });
+                Ok(Some(Report {
+                    transaction,
+                    ending,
+                }))
+            }
+            Step::Refuse(reason) => {
+                let refused = Refused::from(Refusal::retryable(reason, "as the script says"));
+                Err(to_status(&refused.by(self.0.identity).about(transaction)))
+            }
+            Step::Cut => {
+                self.0.cut.send(()).unwrap();
+                std::future::pending().await
+            }
+            Step::Silence => std::future::pending().await,
+            Step::AnswerUnknown | Step::AnswerOther => unused(),
+        }
+    }
+
+    /// The same for a piece, where an end is an error.
+    async fn piece(&self, call: &str, id: &str) -> Result<(), Status> {
+        match self.next(call, id).await? {
+            None => Ok(()),
+            Some(report) => Err(to_status(&report.into())),
+        }
+    }
+}
+
 fn unused<T>() -> Result<T, Status> {
     Err(Status::unimplemented("not in this script"))
 }
@@ -208,10 +266,63 @@ impl TransactionService for Service {
         Ok(Response::new(response))
     }
 
+    async fn begin_transaction(
+        &self,
+        request: Request<v1::BeginTransactionRequest>,
+    ) -> Result<Response<v1::BeginTransactionResponse>, Status> {
+        let request = request.into_inner();
+        let id = request.transaction_id.clone();
+        self.0.begun.lock().unwrap().push(request);
+        self.piece("begin", &id).await?;
+        let begun = Begun {
+            coordinator: self.0.identity,
+            transaction: id.parse().unwrap(),
+            epoch: Epoch(7),
+        };
+        Ok(Response::new(begun.into()))
+    }
+
+    async fn execute_operations(
+        &self,
+        request: Request<v1::ExecuteOperationsRequest>,
+    ) -> Result<Response<v1::ExecuteOperationsResponse>, Status> {
+        let request = request.into_inner();
+        let call = format!("execute {}", request.number);
+        self.piece(&call, &request.transaction_id).await?;
+        let results = results().into_iter().map(nemcon_proto::convert::any);
+        let results = results.collect();
+        Ok(Response::new(v1::ExecuteOperationsResponse { results }))
+    }
+
+    async fn acquire_locks(
+        &self,
+        request: Request<v1::AcquireLocksRequest>,
+    ) -> Result<Response<v1::AcquireLocksResponse>, Status> {
+        let request = request.into_inner();
+        let call = format!("locks {}", request.number);
+        self.piece(&call, &request.transaction_id).await?;
+        let counter = request.number.into();
+        let tokens = vec![v1::LockToken { boot: 3, counter }];
+        Ok(Response::new(v1::AcquireLocksResponse { tokens }))
+    }
+
+    async fn commit_transaction(
+        &self,
+        request: Request<v1::CommitTransactionRequest>,
+    ) -> Result<Response<v1::CommitTransactionResponse>, Status> {
+        let id = request.into_inner().transaction_id;
+        let report = self.next("commit", &id).await?.unwrap_or_else(|| Report {
+            transaction: id.parse().unwrap(),
+            ending: Ending::Committed(None),
+        });
+        Ok(Response::new((self.0.identity, report).into()))
+    }
+
     async fn abort_transaction(
         &self,
         _: Request<v1::AbortTransactionRequest>,
     ) -> Result<Response<v1::AbortTransactionResponse>, Status> {
+        self.0.calls.lock().unwrap().push("abort".into());
         Ok(Response::new(Ending::Committed(None).into()))
     }
 

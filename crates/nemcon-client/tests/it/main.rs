@@ -3,6 +3,7 @@
 
 mod bank;
 mod fake;
+mod interactive;
 mod questions;
 mod rerun;
 mod run;
