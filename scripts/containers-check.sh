@@ -4,7 +4,7 @@
 #
 #   scripts/containers-check.sh [--build] [--cuts N] [--seed N]
 #
-# Five cuts, one of each kind, unless told otherwise; 100 take about 25 minutes. The
+# Five cuts, one of each kind, unless told otherwise; 100 take about 10 minutes. The
 # seed is shown, and repeats the same plan of cuts. --build makes the images first.
 # Needs root (one-way cuts are rules in the packet filter of a container), Docker,
 # docker-compose, nsenter, iptables, cargo and the images; installs nothing. The last

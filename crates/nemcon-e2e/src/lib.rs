@@ -21,12 +21,14 @@
 //! and says what was being done.
 
 mod binaries;
+mod mount;
 mod node;
 mod patience;
 mod port;
 mod process;
 
 pub use binaries::binary;
+pub use mount::{Mounted, copy_at_once, make_image};
 pub use node::Node;
 pub use patience::until;
 pub use port::Port;

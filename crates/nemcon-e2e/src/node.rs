@@ -6,6 +6,7 @@ use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
 use crate::binaries::binary;
+use crate::mount::Mounted;
 use crate::patience::until;
 use crate::port::Port;
 use crate::process::{Process, Signal};
@@ -24,6 +25,8 @@ pub struct Node {
     /// Where its output, its ready file and its data are.
     dir: PathBuf,
     process: Option<Process>,
+    /// After the process, which has files there.
+    disk: Option<Mounted>,
 }
 
 impl Node {
@@ -38,6 +41,7 @@ impl Node {
             port: Port::reserve(),
             dir: dir.to_owned(),
             process: None,
+            disk: None,
         }
     }
 
@@ -57,6 +61,13 @@ impl Node {
     #[must_use]
     pub fn data_dir(&self) -> PathBuf {
         self.dir.join(&self.name)
+    }
+
+    /// Gives its data directory a disk of its own, for as long as the node is
+    /// there, or takes the one it has.
+    pub fn set_disk(&mut self, disk: Option<Mounted>) {
+        self.disk = None;
+        self.disk = disk;
     }
 
     /// The process of this life.
@@ -82,6 +93,18 @@ impl Node {
     pub fn add_arguments(&mut self, arguments: &[&str]) {
         self.arguments
             .extend(arguments.iter().map(ToString::to_string));
+    }
+
+    /// Takes an argument away again, for the lives to come.
+    ///
+    /// # Panics
+    /// If it was not among them.
+    pub fn remove_argument(&mut self, argument: &str) {
+        let at = self.arguments.iter().position(|it| it == argument);
+        match at {
+            Some(at) => drop(self.arguments.remove(at)),
+            None => panic!("{} has no argument {argument}", self.name),
+        }
     }
 
     /// Starts it, and does not wait.
@@ -121,6 +144,22 @@ impl Node {
             }
         })
         .await;
+    }
+
+    /// Waits until it serves, or has ended instead: then this is how. Its output
+    /// can still be looked at.
+    ///
+    /// # Panics
+    /// If it takes too long.
+    pub async fn serving_or_ended(&mut self) -> Option<ExitStatus> {
+        let (ready, what) = (self.ready_file(), format!("{} serves", self.name));
+        let process = self.process_mut();
+        until(&what, SERVING_MAX, async || match process.status() {
+            Some(status) => Ok(Some(status)),
+            None if ready.exists() => Ok(None),
+            None => Err("no ready file"),
+        })
+        .await
     }
 
     /// Starts it and waits until it serves.

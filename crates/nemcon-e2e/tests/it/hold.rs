@@ -103,6 +103,6 @@ impl Hold {
 
     fn request(&self, message: ToParticipant<Payload>) -> Request {
         let header = self.header;
-        Request::try_from(Frame { header, message }).unwrap()
+        Request::from(Frame { header, message })
     }
 }

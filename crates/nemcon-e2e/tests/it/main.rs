@@ -6,9 +6,11 @@
 )]
 
 mod architecture;
+mod backup;
 mod check;
 mod cluster;
 mod containers;
+mod disk;
 mod doubt;
 mod errors;
 mod hold;
@@ -16,5 +18,7 @@ mod ids;
 mod money;
 mod newcomer;
 mod orders;
+mod outcome;
+mod payers;
 mod reflection;
 mod replay;

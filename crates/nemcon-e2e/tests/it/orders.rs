@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Where the paying accounts are.
 pub(crate) const HOME: &str = "home";
@@ -91,6 +92,19 @@ pub(crate) fn reckon(orders: &[Order], opening_minor: i64) -> (Balances, Vec<Str
 pub(crate) struct Chance(pub(crate) u64);
 
 impl Chance {
+    /// Another each time; shown, so that it can be had again from the variable
+    /// `NEMCON_E2E_SEED`.
+    pub(crate) fn from_environment() -> Self {
+        let since = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        let seed = std::env::var("NEMCON_E2E_SEED").ok();
+        let seed = seed.map_or_else(
+            || u64::from(since().subsec_nanos()),
+            |seed| seed.parse().expect("NEMCON_E2E_SEED is a number"),
+        );
+        println!("chance: NEMCON_E2E_SEED={seed}");
+        Self(seed)
+    }
+
     /// A number from 0 up to, and without, `end`.
     pub(crate) fn below(&mut self, end: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);

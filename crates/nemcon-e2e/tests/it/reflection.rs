@@ -12,12 +12,14 @@ use crate::cluster::{Cluster, channel};
 
 const COORDINATOR: &[&str] = &[
     "nemcon.v1.AdminService",
+    "nemcon.v1.MaintenanceService",
     "nemcon.v1.OutcomeService",
     "nemcon.v1.TransactionService",
 ];
 
 const BANK: &[&str] = &[
     "nemcon.bank.v1.BankService",
+    "nemcon.v1.MaintenanceService",
     "nemcon.v1.OutcomeService",
     "nemcon.v1.ParticipantAdminService",
     "nemcon.v1.ParticipantService",

@@ -7,6 +7,7 @@ use nemcon_core::id::TransactionId;
 use tokio::time::Instant;
 
 use super::compose::Name;
+use crate::outcome::Told;
 
 /// An account at a bank.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,14 +27,6 @@ pub(super) struct Transfer {
     pub(super) sent_at: Instant,
     /// `None` while there is no outcome.
     pub(super) told: Option<Told>,
-}
-
-/// The outcome of a transfer, as the client was told.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Told {
-    Committed,
-    /// And the reason.
-    Aborted(String),
 }
 
 /// How many transfers have an outcome.

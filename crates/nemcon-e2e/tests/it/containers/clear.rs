@@ -17,10 +17,11 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
-use super::book::{Book, Told, Transfer};
+use super::book::{Book, Transfer};
 use super::compose::{BANKS, COORDINATOR, Containers, NODES, Name};
-use super::load::{movements, outcome, pulse};
+use super::load::{movements, pulse};
 use crate::cluster::{DOUBT_MAX, channel};
+use crate::outcome::{Told, outcome};
 
 /// How long one question of a test may take, before it is put again on another
 /// connection: what is asked here is how the nodes are, not how old connections are.

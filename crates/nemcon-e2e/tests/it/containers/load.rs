@@ -9,17 +9,16 @@ use nemcon_client::{
     AddressedOperation, BankClient, Client, ClientError, Ending, NewAccount, Report, Settings,
     Transaction, new_transaction_id, operation, result,
 };
-use nemcon_core::id::CoordinatorId;
-use nemcon_ledger::reason::DUPLICATE_REFERENCE;
 use nemcon_proto::bank::v1;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-use super::book::{Account, Book, Told, Transfer};
+use super::book::{Account, Book, Transfer};
 use super::compose::{BANKS, COORDINATOR, Containers, Name};
 use crate::cluster::name;
 use crate::money::{CURRENCY, deposit, withdraw};
 use crate::orders::Chance;
+use crate::outcome::outcome;
 
 /// Customers who transfer and read.
 const WORKERS: u64 = 16;
@@ -305,47 +304,6 @@ impl Worker {
             Err(error) => panic!("a read: {error}"),
         }
     }
-}
-
-/// The outcome of a transaction, however long that takes, and whether running it
-/// again can help.
-pub(super) async fn outcome(client: &Client, transaction: &Transaction) -> (Told, bool) {
-    let mut sending = transaction.clone();
-    loop {
-        let refusal = match client.run(&sending).await {
-            Ok(Report {
-                ending: Ending::Committed(_),
-                ..
-            }) => return (Told::Committed, false),
-            Ok(Report {
-                ending: Ending::Aborted(cause),
-                ..
-            }) => cause.refusal,
-            // Nothing has been done, by the word of the client.
-            Err(ClientError::Refused(refused)) => refused.refusal,
-            Err(ClientError::Unreachable { .. }) => continue,
-            Err(ClientError::Unknown { coordinator, .. }) => {
-                sending = sent_before(sending, coordinator);
-                continue;
-            }
-            Err(error @ (ClientError::Address(_) | ClientError::Protocol { .. })) => {
-                panic!("{}: {error}", transaction.id)
-            }
-        };
-        // Its reference is known only if it was paid already: under an earlier id,
-        // which aborted, or under this one.
-        assert_ne!(
-            refusal.reason, DUPLICATE_REFERENCE,
-            "{}: an abort was a lie: {refusal:?}",
-            transaction.id
-        );
-        return (Told::Aborted(refusal.reason.to_string()), refusal.retryable);
-    }
-}
-
-fn sent_before(transaction: Transaction, coordinator: Option<CoordinatorId>) -> Transaction {
-    let coordinator = coordinator.or(transaction.first_sent_to);
-    transaction.sent_before(coordinator)
 }
 
 /// Every bank's books add up, and no money is on its way between banks: an audit

@@ -39,21 +39,29 @@ impl Lodger {
     }
 
     /// Moves in where a container has been, so that it will have another address
-    /// when it is back. If a lower one is free, it will have that one anyway.
+    /// when it is back. If a lower one is free, it will have that one anyway; and
+    /// of two that move out at once, the first one's is taken.
     pub(super) async fn take(&self, containers: &Containers, address: &str) -> bool {
+        if !self.address(containers).await.is_empty() {
+            return false;
+        }
         let network = containers.network();
         containers
             .docker(&["network", "connect", &network, &self.id])
             .await;
-        let question = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
-        let taken = containers
-            .docker(&["inspect", "--format", question, &self.id])
-            .await;
-        let is_in = taken == address;
+        let is_in = self.address(containers).await == address;
         if !is_in {
             self.leave(containers).await;
         }
         is_in
+    }
+
+    /// Where it lives; empty if nowhere.
+    async fn address(&self, containers: &Containers) -> String {
+        let question = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
+        containers
+            .docker(&["inspect", "--format", question, &self.id])
+            .await
     }
 
     /// Moves out.

@@ -31,7 +31,7 @@ mod starve;
 mod tally;
 
 use std::sync::atomic::Ordering;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use nemcon_e2e::until;
 use tokio::time::{Instant, sleep};
@@ -66,18 +66,6 @@ fn cuts() -> usize {
     cuts.map_or(CUTS, |cuts| {
         cuts.parse().expect("NEMCON_E2E_CUTS is a number")
     })
-}
-
-/// Chance that is another each time, and can be had again.
-fn chance() -> Chance {
-    let since = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    let seed = std::env::var("NEMCON_E2E_SEED").ok();
-    let seed = seed.map_or_else(
-        || u64::from(since().subsec_nanos()),
-        |seed| seed.parse().expect("NEMCON_E2E_SEED is a number"),
-    );
-    println!("chance: NEMCON_E2E_SEED={seed}");
-    Chance(seed)
 }
 
 /// A cluster with customers at work, and a stranger who moves about in it.
@@ -172,7 +160,7 @@ impl World {
 #[tokio::test(flavor = "current_thread")]
 #[ignore = "needs Docker and the images: scripts/containers-check.sh"]
 async fn containers_cut_off_are_clear_five_seconds_after_healing_and_nothing_is_lost() {
-    let (cuts, mut chance) = (cuts(), chance());
+    let (cuts, mut chance) = (cuts(), Chance::from_environment());
     let rounds = plan::rounds(cuts, &mut chance);
     let mut world = World::new(&mut chance).await;
     let mut tally = Tally::new(cuts);
@@ -187,7 +175,7 @@ async fn containers_cut_off_are_clear_five_seconds_after_healing_and_nothing_is_
 #[tokio::test(flavor = "current_thread")]
 #[ignore = "needs Docker and the images: scripts/containers-check.sh"]
 async fn a_killed_container_that_is_started_again_has_lost_nothing() {
-    let mut world = World::new(&mut chance()).await;
+    let mut world = World::new(&mut Chance::from_environment()).await;
     for name in NODES {
         world.busy().await;
         let (containers, id) = (&world.containers, world.containers.id(name));
@@ -207,7 +195,7 @@ async fn a_killed_container_that_is_started_again_has_lost_nothing() {
 #[tokio::test(flavor = "current_thread")]
 #[ignore = "needs Docker and the images: scripts/containers-check.sh"]
 async fn a_container_told_to_stop_under_load_ends_in_time_with_exit_code_0() {
-    let mut world = World::new(&mut chance()).await;
+    let mut world = World::new(&mut Chance::from_environment()).await;
     for name in NODES {
         world.busy().await;
         let (containers, id) = (&world.containers, world.containers.id(name));

@@ -10,10 +10,11 @@ use nemcon_proto::bank::v1;
 use nemcon_proto::v1::ListDamageRequest;
 use nemcon_proto::v1::participant_admin_service_client::ParticipantAdminServiceClient;
 
-use super::book::{Account, Book, Told, Transfer};
+use super::book::{Account, Book, Transfer};
 use super::compose::{BANKS, Containers, NODES};
 use super::load::{OPENING, accounts, assert_balanced, client};
 use crate::cluster::{channel, name};
+use crate::outcome::Told;
 
 /// How long a question may be put again. Nothing disturbs any more.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -70,8 +70,18 @@ pub(super) async fn starve(containers: &Containers, name: Name) {
 /// Gives a container its memory back, and its life if it has lost that.
 pub(super) async fn feed(containers: &Containers, name: Name) {
     let id = containers.id(name);
-    let [memory, swap] = memory(ENOUGH_BYTES);
-    containers.docker(&["update", &memory, &swap, id]).await;
+    // Refused while the container is just dying, or being started by the daemon.
+    until(&format!("{name} has memory again"), SOON, async || {
+        let mut update = Command::new("docker");
+        update.arg("update").args(memory(ENOUGH_BYTES)).arg(id);
+        let told = run("update", &mut update, containers.dir()).await;
+        if told.exit == 0 {
+            Ok(())
+        } else {
+            Err(format!("{told:?}"))
+        }
+    })
+    .await;
     let state = containers.state(name).await;
     if state.status != "running" {
         // The daemon starts it again and again, with longer and longer pauses in
