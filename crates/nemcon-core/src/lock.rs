@@ -184,6 +184,35 @@ pub struct Queue<O> {
     pub waiters: Vec<Waiter<O>>,
 }
 
+impl<O> Queue<O> {
+    /// The same queue, with everybody called something else.
+    pub fn map<P>(self, name: impl Fn(O) -> P) -> Queue<P> {
+        let holder = |it: Holder<O>| Holder {
+            owner: name(it.owner),
+            mode: it.mode,
+            token: it.token,
+            since: it.since,
+        };
+        let waiter = |it: Waiter<O>| Waiter {
+            owner: name(it.owner),
+            mode: it.mode,
+            wait: it.wait,
+            since: it.since,
+        };
+        Queue {
+            key: self.key,
+            holders: self.holders.into_iter().map(holder).collect(),
+            waiters: self.waiters.into_iter().map(waiter).collect(),
+        }
+    }
+
+    /// Everybody who is in it; whoever holds the key and waits for more, twice.
+    pub fn owners(&self) -> impl Iterator<Item = &O> {
+        let holders = self.holders.iter().map(|it| &it.owner);
+        holders.chain(self.waiters.iter().map(|it| &it.owner))
+    }
+}
+
 impl<O: Ord + Copy> Queue<O> {
     /// For whom the waiter at this place waits, each once: the holders, and those
     /// ahead of it, with which it is not compatible.

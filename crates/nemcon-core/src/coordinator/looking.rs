@@ -26,7 +26,7 @@ use super::transaction::{Phase, Waiting};
 use super::{Coordinator, Output, Timer, reply};
 use crate::deadlock::{Deadlock, Graph, Link};
 use crate::fingerprint::Fingerprint;
-use crate::id::{Boot, ParticipantName, Position, RequestId};
+use crate::id::{AttemptId, Boot, ParticipantName, Position, RequestId, TransactionId};
 use crate::lock::{LockKey, Queue, Waiter};
 use crate::message::{FailWait, Party, ReportWaits, ToParticipant, WaitsReport};
 use crate::planted::Bug;
@@ -90,11 +90,12 @@ struct Gathered {
 /// A cycle as it was seen at the first look; the victim is first.
 type Suspect = Vec<Edge>;
 
-/// One wait, and for whom.
+/// One wait, and for whom. It is the attempt that tells who somebody is: what a
+/// participant says of it besides is hearsay, on which two may differ.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Edge {
     waiter: Party,
-    blocker: Party,
+    blocker: AttemptId,
     participant: ParticipantName,
     boot: Boot,
     key: LockKey,
@@ -108,9 +109,10 @@ impl Edge {
         let report = report.filter(|report| report.boot == self.boot);
         let queue = report.and_then(|it| it.queues.iter().find(|queue| queue.key == self.key));
         queue.is_some_and(|queue| {
-            let is_it = |it: &Waiter<Party>| it.owner == self.waiter && it.wait == self.wait;
+            let waiter = self.waiter.attempt;
+            let is_it = |it: &Waiter<Party>| it.owner.attempt == waiter && it.wait == self.wait;
             let place = queue.waiters.iter().position(is_it);
-            place.is_some_and(|place| queue.blockers(place).any(|it| it == self.blocker))
+            place.is_some_and(|place| queue.blockers(place).any(|it| it.attempt == self.blocker))
         })
     }
 }
@@ -357,13 +359,20 @@ impl Coordinator {
             return Vec::new();
         };
         let mut graph = Graph::default();
+        // The oldest that anybody says.
+        let mut ages: BTreeMap<AttemptId, (TransactionId, TransactionId)> = BTreeMap::new();
         for report in reports.values() {
-            let is_old = |it: &Waiter<Party>| report.at.since(it.since) >= after;
+            let is_old = |it: &Waiter<AttemptId>| report.at.since(it.since) >= after;
             for queue in &report.queues {
-                graph.add(queue, is_old);
+                for party in queue.owners() {
+                    let age = (party.age, party.transaction);
+                    let said = ages.entry(party.attempt).or_insert(age);
+                    *said = age.min(*said);
+                }
+                graph.add(&queue.clone().map(|party| party.attempt), is_old);
             }
         }
-        let deadlocks = graph.deadlocks(|party| (party.age, party.transaction));
+        let deadlocks = graph.deadlocks(|attempt| ages.get(&attempt).copied());
         let cycles = deadlocks.iter();
         cycles
             .filter_map(|deadlock| edges(deadlock, reports))
@@ -486,22 +495,23 @@ impl Coordinator {
 
 /// The waits that make up a cycle.
 fn edges(
-    deadlock: &Deadlock<Party>,
+    deadlock: &Deadlock<AttemptId>,
     reports: &BTreeMap<ParticipantName, WaitsReport>,
 ) -> Option<Suspect> {
-    let edge = |(waiter, blocker): (Party, Party)| {
+    let edge = |(waiter, blocker): (AttemptId, AttemptId)| {
         reports.iter().find_map(|(participant, report)| {
             report.queues.iter().find_map(|queue| {
-                let place = queue.waiters.iter().position(|it| it.owner == waiter)?;
-                let wait = queue.waiters.get(place)?.wait;
-                let is_blocked = queue.blockers(place).any(|it| it == blocker);
+                let mut waiters = queue.waiters.iter();
+                let place = waiters.position(|it| it.owner.attempt == waiter)?;
+                let waiter = queue.waiters.get(place)?;
+                let is_blocked = queue.blockers(place).any(|it| it.attempt == blocker);
                 is_blocked.then(|| Edge {
-                    waiter,
+                    waiter: waiter.owner,
                     blocker,
                     participant: participant.clone(),
                     boot: report.boot,
                     key: queue.key.clone(),
-                    wait,
+                    wait: waiter.wait,
                 })
             })
         })
@@ -514,7 +524,7 @@ fn bystander(cycle: &Suspect, reports: &BTreeMap<ParticipantName, WaitsReport>) 
     let outside = |queue: &Queue<Party>| {
         let mut waiters = queue.waiters.iter();
         waiters
-            .find(|it| cycle.iter().all(|edge| edge.waiter != it.owner))
+            .find(|it| cycle.iter().all(|edge| edge.waiter.attempt != it.owner.attempt))
             .copied()
     };
     reports.iter().find_map(|(participant, report)| {
@@ -522,7 +532,7 @@ fn bystander(cycle: &Suspect, reports: &BTreeMap<ParticipantName, WaitsReport>) 
             let waiter = outside(queue)?;
             Some(Edge {
                 waiter: waiter.owner,
-                blocker: waiter.owner,
+                blocker: waiter.owner.attempt,
                 participant: participant.clone(),
                 boot: report.boot,
                 key: queue.key.clone(),

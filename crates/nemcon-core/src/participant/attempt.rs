@@ -27,7 +27,11 @@ pub(super) enum Phase<R: Resource> {
     /// Working or waiting for locks. Ends by itself if it must.
     Active(Active<R>),
     /// Voted read-only, and keeps its locks until it is released.
-    Holding(Vec<R::Result>),
+    Holding {
+        results: Vec<R::Result>,
+        /// The transaction's first try: others may wait for it.
+        age: TransactionId,
+    },
     /// The `Prepared` record is appended: only the decision ends it.
     Prepared(Promise<R>),
     /// Over; remembered for duplicates and peers until it lies below a durable
@@ -165,7 +169,7 @@ impl<R: Resource> Attempt<R> {
         match &mut self.phase {
             Phase::Prepared(promise) => Some(&mut promise.asking),
             Phase::Finished(Finished::ByHand(by_hand)) => Some(&mut by_hand.asking),
-            Phase::Active(_) | Phase::Holding(_) | Phase::Finished(_) => None,
+            Phase::Active(_) | Phase::Holding { .. } | Phase::Finished(_) => None,
         }
     }
 }

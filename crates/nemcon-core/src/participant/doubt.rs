@@ -153,7 +153,7 @@ impl<R: Resource> Participant<R> {
             }
             Some(
                 Phase::Active(_)
-                | Phase::Holding(_)
+                | Phase::Holding { .. }
                 | Phase::Prepared(_)
                 | Phase::Finished(
                     Finished::Declined { unvoted: false, .. }

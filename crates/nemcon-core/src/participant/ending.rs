@@ -45,7 +45,7 @@ impl<R: Resource> Participant<R> {
             // An old duplicate: it was acknowledged, or the floor would not lie
             // above it.
             None if self.coordinators.is_below_floor(id) => Lane::Now,
-            None | Some(Phase::Active(_) | Phase::Holding(_) | Phase::Finished(_)) => {
+            None | Some(Phase::Active(_) | Phase::Holding { .. } | Phase::Finished(_)) => {
                 return self.lost_prepare(now, request, id, out);
             }
         };
@@ -65,7 +65,7 @@ impl<R: Resource> Participant<R> {
                 // Only our own answer decides a one-phase commit.
                 return self.refuse_ended(request, id, out);
             }
-            Some(Phase::Active(_) | Phase::Holding(_)) => {
+            Some(Phase::Active(_) | Phase::Holding { .. }) => {
                 let why = "the coordinator aborted the attempt";
                 self.abandon(now, id, Refusal::retryable(Reason::ATTEMPT_ENDED, why), out);
                 self.set_finished(id, Finished::Heard(Outcome::Aborted));
@@ -103,7 +103,7 @@ impl<R: Resource> Participant<R> {
         out: &mut Output<R>,
     ) {
         let boot = match self.attempts.get_mut(&id).map(|attempt| &mut attempt.phase) {
-            Some(Phase::Holding(results)) => {
+            Some(Phase::Holding { results, .. }) => {
                 let results = core::mem::take(results);
                 self.finish(id, Finished::Read(results));
                 self.release_locks(now, id);
@@ -188,7 +188,7 @@ impl<R: Resource> Participant<R> {
                     self.timers.arm(Timer::Report(id), now);
                 }
             }
-            Phase::Active(_) | Phase::Holding(_) | Phase::Finished(_) => {}
+            Phase::Active(_) | Phase::Holding { .. } | Phase::Finished(_) => {}
         }
     }
 
@@ -329,7 +329,7 @@ impl<R: Resource> Participant<R> {
                 Intent::Decide { hash } => Some(*hash),
                 Intent::Rest | Intent::Piece | Intent::Locks | Intent::Vote { .. } => None,
             },
-            Some(Phase::Holding(_) | Phase::Prepared(_) | Phase::Finished(_)) | None => None,
+            Some(Phase::Holding { .. } | Phase::Prepared(_) | Phase::Finished(_)) | None => None,
         };
         match decides {
             Some(hash) => {
@@ -358,7 +358,7 @@ impl<R: Resource> Participant<R> {
                 active.pieces + 1,
                 core::mem::replace(&mut active.intent, Intent::Rest),
             ),
-            Phase::Holding(_) => (Vec::new(), 0, Intent::Rest),
+            Phase::Holding { .. } => (Vec::new(), 0, Intent::Rest),
             Phase::Prepared(_) | Phase::Finished(_) => return,
         };
         let unvoted = matches!(intent, Intent::Vote { first: true, .. });

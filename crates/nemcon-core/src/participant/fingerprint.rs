@@ -73,7 +73,7 @@ impl<R: Hashable> Fingerprint for Attempt<R> {
         core::mem::discriminant(phase).hash(into);
         match phase {
             Phase::Active(active) => active.fingerprint(into),
-            Phase::Holding(results) => results.hash(into),
+            Phase::Holding { results, age } => (results, age).hash(into),
             Phase::Prepared(promise) => {
                 let Promise {
                     age,

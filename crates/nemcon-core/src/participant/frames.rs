@@ -118,7 +118,7 @@ impl<R: Resource> Participant<R> {
         let older: Vec<AttemptId> = self
             .attempts_of(coordinator)
             .filter(|(id, attempt)| {
-                let unprepared = matches!(attempt.phase, Phase::Active(_) | Phase::Holding(_));
+                let unprepared = matches!(attempt.phase, Phase::Active(_) | Phase::Holding { .. });
                 let keeps = self.settings.planted.has(Bug::NewEpochKeepsWork);
                 id.position.epoch < epoch && unprepared && !keeps
             })
@@ -285,7 +285,7 @@ impl<R: Resource> Participant<R> {
                     return self.refuse(id.coordinator, request, Some(id), refusal, out);
                 }
             },
-            Phase::Holding(results) => Vote::ReadOnly(results.clone()),
+            Phase::Holding { results, .. } => Vote::ReadOnly(results.clone()),
             Phase::Finished(Finished::Read(results)) => Vote::ReadOnly(results.clone()),
             Phase::Prepared(promise) => Vote::Yes(promise.results.clone()),
             Phase::Finished(Finished::Declined { refusal, .. }) => Vote::No(refusal.clone()),
@@ -328,7 +328,7 @@ impl<R: Resource> Participant<R> {
             Some(Phase::Active(active)) => {
                 matches!(active.intent, Intent::Piece | Intent::Locks)
             }
-            Some(Phase::Holding(_) | Phase::Prepared(_) | Phase::Finished(_)) | None => false,
+            Some(Phase::Holding { .. } | Phase::Prepared(_) | Phase::Finished(_)) | None => false,
         };
         if in_hand && *boot != self.boot {
             self.abandon(now, id, lost_work(id), out);
@@ -470,7 +470,7 @@ impl<R: Resource> Participant<R> {
                 let answer = Answer::DecidedAlone { attempt: id, alone };
                 self.answer(Lane::Now, id.coordinator, request, answer, out);
             }
-            Some(Phase::Holding(_) | Phase::Prepared(_) | Phase::Finished(_)) => {
+            Some(Phase::Holding { .. } | Phase::Prepared(_) | Phase::Finished(_)) => {
                 self.refuse_ended(request, id, out);
             }
         }

@@ -141,7 +141,7 @@ impl<R: Resource> Participant<R> {
                 self.answer(Lane::Now, id.coordinator, request, answer, out);
             }
             None => self.refuse(id.coordinator, request, Some(id), gap(), out),
-            Some(Phase::Holding(_) | Phase::Prepared(_) | Phase::Finished(_)) => {
+            Some(Phase::Holding { .. } | Phase::Prepared(_) | Phase::Finished(_)) => {
                 self.refuse_ended(request, id, out);
             }
         }

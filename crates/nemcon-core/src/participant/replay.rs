@@ -89,7 +89,7 @@ impl<R: Resource> Participant<R> {
         match self.attempts.get(&id).map(|attempt| &attempt.phase) {
             // A checkpoint repeats what was prepared, or resolved by hand.
             Some(Phase::Prepared(_) | Phase::Finished(Finished::ByHand(_))) => return Ok(()),
-            Some(Phase::Active(_) | Phase::Holding(_) | Phase::Finished(_)) => {
+            Some(Phase::Active(_) | Phase::Holding { .. } | Phase::Finished(_)) => {
                 return Err(illegal(lsn, "Prepared", id, "the attempt has ended"));
             }
             None => {}
@@ -154,7 +154,7 @@ impl<R: Resource> Participant<R> {
                 self.set_finished(id, Finished::Heard(decided));
             }
             Phase::Finished(Finished::Heard(before)) if *before == decided => {}
-            Phase::Active(_) | Phase::Holding(_) | Phase::Finished(_) => {
+            Phase::Active(_) | Phase::Holding { .. } | Phase::Finished(_) => {
                 return Err(illegal(lsn, "decision", id, "another end is on record"));
             }
         }
@@ -353,7 +353,7 @@ impl<R: Resource> Participant<R> {
         match &attempt.phase {
             // Unprepared work, and ends that nobody was promised, are not kept.
             Phase::Active(_)
-            | Phase::Holding(_)
+            | Phase::Holding { .. }
             | Phase::Finished(
                 Finished::Declined { .. } | Finished::Read(_) | Finished::ReadAlone(_),
             ) => {}

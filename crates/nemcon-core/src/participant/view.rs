@@ -109,7 +109,7 @@ impl<R: Resource> Participant<R> {
     fn standing(&self, attempt: &Attempt<R>) -> Standing {
         match &attempt.phase {
             Phase::Active(_) => Standing::Active,
-            Phase::Holding(_) => Standing::Holding,
+            Phase::Holding { .. } => Standing::Holding,
             Phase::Prepared(_) => Standing::Prepared,
             Phase::Finished(finished) => match finished {
                 Finished::Heard(outcome) => Standing::Ended(*outcome),

@@ -9,7 +9,7 @@ use super::event::{Effect, Reply, Source};
 use super::{Lane, Output, Participant, Timer, reply};
 use crate::deadlock::{self, Deadlock, Graph, Link};
 use crate::id::{AttemptId, CoordinatorId, RequestId, TransactionId};
-use crate::lock::{Full, Holder, LockKey, Queue, Waiter};
+use crate::lock::{Full, LockKey, Queue, Waiter};
 use crate::message::{Answer, FailWait, Party, ReportWaits, WaitsReport};
 use crate::planted::Bug;
 use crate::reason::{Reason, Refusal};
@@ -82,8 +82,9 @@ impl<R: Resource> Participant<R> {
         let attempt = self.attempts.get(&id)?;
         let age = match &attempt.phase {
             Phase::Active(active) => active.task.age,
+            Phase::Holding { age, .. } => *age,
             Phase::Prepared(promise) => promise.age,
-            Phase::Holding(_) | Phase::Finished(_) => attempt.transaction,
+            Phase::Finished(_) => attempt.transaction,
         };
         Some((age, attempt.transaction))
     }
@@ -100,23 +101,7 @@ impl<R: Resource> Participant<R> {
 
     /// A queue with what others need to know of those in it.
     fn told(&self, queue: Queue<AttemptId>) -> Queue<Party> {
-        let holder = |it: Holder<AttemptId>| Holder {
-            owner: self.party(it.owner),
-            mode: it.mode,
-            token: it.token,
-            since: it.since,
-        };
-        let waiter = |it: Waiter<AttemptId>| Waiter {
-            owner: self.party(it.owner),
-            mode: it.mode,
-            wait: it.wait,
-            since: it.since,
-        };
-        Queue {
-            key: queue.key,
-            holders: queue.holders.into_iter().map(holder).collect(),
-            waiters: queue.waiters.into_iter().map(waiter).collect(),
-        }
+        queue.map(|id| self.party(id))
     }
 
     /// Tells a coordinator who waits for whom, where somebody has waited so long.
@@ -212,7 +197,7 @@ impl<R: Resource> Participant<R> {
 
     pub(super) fn is_unprepared(&self, id: AttemptId) -> bool {
         let attempt = self.attempts.get(&id);
-        attempt.is_some_and(|it| matches!(it.phase, Phase::Active(_) | Phase::Holding(_)))
+        attempt.is_some_and(|it| matches!(it.phase, Phase::Active(_) | Phase::Holding { .. }))
     }
 
     /// Unprepared work has kept somebody waiting for long. Its coordinator may have
@@ -226,7 +211,7 @@ impl<R: Resource> Participant<R> {
         }
         let told = match self.attempts.get(&id).map(|attempt| &attempt.phase) {
             Some(Phase::Active(active)) => Some(active.task.coordinator_address.clone()),
-            Some(Phase::Holding(_) | Phase::Prepared(_) | Phase::Finished(_)) | None => None,
+            Some(Phase::Holding { .. } | Phase::Prepared(_) | Phase::Finished(_)) | None => None,
         };
         let known = self.coordinators.get(id.coordinator);
         let address = known.and_then(|known| known.address.clone()).or(told);

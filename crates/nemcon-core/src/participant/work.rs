@@ -48,7 +48,7 @@ impl<R: Resource> Participant<R> {
         self.attempts.get(&id).is_some_and(|attempt| {
             let decides = match &attempt.phase {
                 Phase::Active(active) => matches!(active.intent, Intent::Decide { .. }),
-                Phase::Holding(_) | Phase::Prepared(_) | Phase::Finished(_) => false,
+                Phase::Holding { .. } | Phase::Prepared(_) | Phase::Finished(_) => false,
             };
             decides && self.alone.get(attempt.transaction).is_some()
         })
@@ -199,7 +199,7 @@ impl<R: Resource> Participant<R> {
     fn check_size(&self, id: AttemptId, results: &[R::Result]) -> Result<(), Refusal> {
         let redo = match self.attempts.get(&id).map(|attempt| &attempt.phase) {
             Some(Phase::Active(active)) => self.resource.encode_redo(&active.redo).len(),
-            Some(Phase::Holding(_) | Phase::Prepared(_) | Phase::Finished(_)) | None => 0,
+            Some(Phase::Holding { .. } | Phase::Prepared(_) | Phase::Finished(_)) | None => 0,
         };
         let results = results.iter();
         let results: usize = results
@@ -226,7 +226,7 @@ impl<R: Resource> Participant<R> {
     fn active_mut(&mut self, id: AttemptId) -> Option<&mut Active<R>> {
         match &mut self.attempts.get_mut(&id)?.phase {
             Phase::Active(active) => Some(active),
-            Phase::Holding(_) | Phase::Prepared(_) | Phase::Finished(_) => None,
+            Phase::Holding { .. } | Phase::Prepared(_) | Phase::Finished(_) => None,
         }
     }
 
@@ -257,8 +257,15 @@ impl<R: Resource> Participant<R> {
         let Some(attempt) = self.attempts.get_mut(&id) else {
             return;
         };
+        let age = match &attempt.phase {
+            Phase::Active(active) => active.task.age,
+            Phase::Holding { .. } | Phase::Prepared(_) | Phase::Finished(_) => return,
+        };
         let requests = attempt.take_requests();
-        attempt.phase = Phase::Holding(results.clone());
+        attempt.phase = Phase::Holding {
+            results: results.clone(),
+            age,
+        };
         if self.settings.planted.has(Bug::HolderLetsGoEarly) {
             self.release_locks(now, id);
         }
@@ -505,7 +512,7 @@ impl<R: Resource> Participant<R> {
         let committed = read(nobody, &mut R::Redo::default());
         let pending = holder.and_then(|id| match &self.attempts.get(&id)?.phase {
             Phase::Prepared(promise) => Some(read(nobody, &mut promise.redo.clone())),
-            Phase::Active(_) | Phase::Holding(_) | Phase::Finished(_) => None,
+            Phase::Active(_) | Phase::Holding { .. } | Phase::Finished(_) => None,
         });
         out.after
             .push(reply::<R>(request, Reply::Peeked { committed, pending }));
@@ -514,7 +521,7 @@ impl<R: Resource> Participant<R> {
     pub(super) fn has_active_work(&self) -> bool {
         self.attempts
             .values()
-            .any(|attempt| matches!(attempt.phase, Phase::Active(_) | Phase::Holding(_)))
+            .any(|attempt| matches!(attempt.phase, Phase::Active(_) | Phase::Holding { .. }))
     }
 }
 
@@ -523,7 +530,7 @@ impl<R: Resource> Attempt<R> {
     pub(super) fn take_requests(&mut self) -> Vec<RequestId> {
         match &mut self.phase {
             Phase::Active(active) => core::mem::take(&mut active.requests),
-            Phase::Holding(_) | Phase::Prepared(_) | Phase::Finished(_) => Vec::new(),
+            Phase::Holding { .. } | Phase::Prepared(_) | Phase::Finished(_) => Vec::new(),
         }
     }
 
