@@ -468,6 +468,13 @@ impl<O: Ord + Copy> Table<O> {
             .flat_map(|entry| entry.holders.keys().copied())
     }
 
+    /// The numbers by which waits are told apart: how many requests there were, and
+    /// then that of each owner's wait.
+    pub fn numbers(&self) -> impl Iterator<Item = u64> {
+        let waits = self.waiting.values().map(|(_, wait)| *wait);
+        core::iter::once(self.requests).chain(waits)
+    }
+
     /// How many owners wait.
     #[must_use]
     pub fn waiters(&self) -> usize {

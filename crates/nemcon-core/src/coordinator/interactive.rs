@@ -12,7 +12,6 @@ use super::{Coordinator, Output, Timer, refuse, reply};
 use crate::id::{Boot, Epoch, ParticipantName, Position, RequestId, TransactionId};
 use crate::limits;
 use crate::message::OperationsHash;
-use crate::planted::Bug;
 use crate::reason::{Reason, Refusal};
 use crate::time::Millis;
 
@@ -203,7 +202,6 @@ impl Coordinator {
             boot,
             brought,
         } = answer;
-        let planted = self.settings.planted;
         let Some((transaction, txn)) = self.running(position) else {
             return;
         };
@@ -213,9 +211,6 @@ impl Coordinator {
         let Some(branch) = txn.branches.get_mut(from) else {
             return;
         };
-        if planted.has(Bug::LaterBootCounts) {
-            branch.boot = Some(boot);
-        }
         let first = *branch.boot.get_or_insert(boot);
         if first != boot {
             let why = format!("participant {from} restarted and lost work of this transaction");

@@ -159,6 +159,12 @@ impl Fingerprint for Looking {
 }
 
 impl Coordinator {
+    /// How often it has asked all participants who waits for whom.
+    #[must_use]
+    pub const fn looks(&self) -> u64 {
+        self.looking.looks
+    }
+
     /// A call has left that may wait for a lock.
     pub(super) fn note_lock_call(&mut self, now: Millis, position: Position) {
         let Some(after) = self.settings.look_after else {
@@ -343,10 +349,6 @@ impl Coordinator {
         if suspects.is_empty() {
             return self.rest(now, out);
         }
-        if self.settings.planted.has(Bug::FirstLookSuffices) {
-            self.break_cycles(&suspects, out);
-            return self.rest(now, out);
-        }
         let edges = suspects.iter().flatten();
         let whom = edges.map(|edge| edge.participant.clone()).collect();
         let gathered = self.gather(now, whom, Span(0), out);
@@ -524,7 +526,11 @@ fn bystander(cycle: &Suspect, reports: &BTreeMap<ParticipantName, WaitsReport>) 
     let outside = |queue: &Queue<Party>| {
         let mut waiters = queue.waiters.iter();
         waiters
-            .find(|it| cycle.iter().all(|edge| edge.waiter.attempt != it.owner.attempt))
+            .find(|it| {
+                cycle
+                    .iter()
+                    .all(|edge| edge.waiter.attempt != it.owner.attempt)
+            })
             .copied()
     };
     reports.iter().find_map(|(participant, report)| {

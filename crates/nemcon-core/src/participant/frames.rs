@@ -470,6 +470,16 @@ impl<R: Resource> Participant<R> {
                 let answer = Answer::DecidedAlone { attempt: id, alone };
                 self.answer(Lane::Now, id.coordinator, request, answer, out);
             }
+            // It has ended before it was to be decided, and now it is: nobody could
+            // tell its client anything else, ever. Where decisions were forgotten
+            // this may be a late echo of one.
+            Some(Phase::Finished(Finished::Declined { refusal, .. })) if !forgotten => {
+                let alone = Alone::Aborted(refusal.clone());
+                let nothing = R::Redo::default();
+                self.record_alone(now, id, hash, &nothing, alone.clone(), out);
+                let answer = Answer::DecidedAlone { attempt: id, alone };
+                self.answer(Lane::After, id.coordinator, request, answer, out);
+            }
             Some(Phase::Holding { .. } | Phase::Prepared(_) | Phase::Finished(_)) => {
                 self.refuse_ended(request, id, out);
             }

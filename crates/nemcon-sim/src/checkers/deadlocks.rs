@@ -20,7 +20,7 @@ const INVARIANT: &str = "I13 (deadlocks)";
 pub(crate) const STANDS_WITHIN: u64 = 3_000_000;
 
 /// A wait: where, in which boot, its number.
-type Wait = (usize, Boot, u64);
+pub(crate) type Wait = (usize, Boot, u64);
 
 /// The waits at one participant.
 pub(crate) struct Table {
@@ -46,26 +46,17 @@ pub(crate) struct Watch {
 impl Watch {
     /// Looks at all tables.
     pub(crate) fn see(&mut self, now: u64, tables: &[Table]) {
-        let mut edges: BTreeMap<AttemptId, BTreeSet<AttemptId>> = BTreeMap::new();
-        let mut waits: Vec<(AttemptId, Wait)> = Vec::new();
+        let mut standing = BTreeMap::new();
         for table in tables {
-            for queue in &table.queues {
-                for (place, waiter) in queue.waiters.iter().enumerate() {
-                    let wait = (table.at, table.boot, waiter.wait);
-                    self.last.insert((table.at, waiter.owner), wait);
-                    waits.push((waiter.owner, wait));
-                    let blockers = edges.entry(waiter.owner).or_default();
-                    blockers.extend(queue.blockers(place));
-                }
+            for waiter in table.queues.iter().flat_map(|queue| &queue.waiters) {
+                let wait = (table.at, table.boot, waiter.wait);
+                self.last.insert((table.at, waiter.owner), wait);
             }
         }
-        let mut standing = BTreeMap::new();
-        for (attempt, wait) in waits {
-            if reaches_itself(&edges, attempt) {
-                self.ever.insert(wait);
-                let since = self.now.get(&wait).copied().unwrap_or(now);
-                standing.insert(wait, since);
-            }
+        for wait in waits_in_cycles(tables.iter()) {
+            self.ever.insert(wait);
+            let since = self.now.get(&wait).copied().unwrap_or(now);
+            standing.insert(wait, since);
         }
         self.now = standing;
     }
@@ -108,6 +99,23 @@ impl Watch {
             Err(Failure::new(INVARIANT, story))
         })
     }
+}
+
+/// The waits that are part of a cycle.
+pub(crate) fn waits_in_cycles<'a>(tables: impl Iterator<Item = &'a Table>) -> Vec<Wait> {
+    let mut edges: BTreeMap<AttemptId, BTreeSet<AttemptId>> = BTreeMap::new();
+    let mut waits: Vec<(AttemptId, Wait)> = Vec::new();
+    for table in tables {
+        for queue in &table.queues {
+            for (place, waiter) in queue.waiters.iter().enumerate() {
+                waits.push((waiter.owner, (table.at, table.boot, waiter.wait)));
+                let blockers = edges.entry(waiter.owner).or_default();
+                blockers.extend(queue.blockers(place));
+            }
+        }
+    }
+    waits.retain(|(attempt, _)| reaches_itself(&edges, *attempt));
+    waits.into_iter().map(|(_, wait)| wait).collect()
 }
 
 fn reaches_itself(edges: &BTreeMap<AttemptId, BTreeSet<AttemptId>>, from: AttemptId) -> bool {

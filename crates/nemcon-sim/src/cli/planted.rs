@@ -1,11 +1,14 @@
 //! `nemcon-sim planted`.
 
+use std::ops::Range;
+
 use clap::Args as ClapArgs;
 use indicatif::{ProgressBar, ProgressStyle};
 use nemcon_core::planted::{Bug, Planted};
 use nemcon_sim::campaign::Campaign;
+use nemcon_sim::model::{self, Scenario};
 use nemcon_sim::plan::Wishes;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::choice::bug;
 use super::{Error, cores, say};
@@ -28,12 +31,72 @@ pub(super) struct Args {
 }
 
 /// How a mistake was caught.
-struct Caught {
-    invariant: String,
-    seed: u64,
-    /// Without faults.
-    calm: bool,
-    events: u64,
+enum Caught {
+    /// A seed of the simulated world.
+    Simulator {
+        invariant: String,
+        seed: u64,
+        /// Without faults.
+        calm: bool,
+        events: u64,
+    },
+    /// A scenario of which every schedule is taken.
+    Model {
+        invariant: &'static str,
+        scenario: &'static str,
+        steps: usize,
+    },
+}
+
+impl Caught {
+    fn row(&self, bug: Bug) -> String {
+        let name = bug.name();
+        match self {
+            Self::Simulator {
+                invariant,
+                seed,
+                calm,
+                events,
+            } => {
+                let calm = if *calm { ", no faults" } else { "" };
+                format!("{name:<34} {invariant:<28} seed {seed:<7} event {events}{calm}")
+            }
+            Self::Model {
+                invariant,
+                scenario,
+                steps,
+            } => format!("{name:<34} {invariant:<28} model `{scenario}` in {steps} steps"),
+        }
+    }
+
+    fn json(&self, bug: Bug) -> Value {
+        match self {
+            Self::Simulator {
+                invariant,
+                seed,
+                calm,
+                events,
+            } => json!({
+                "name": bug.name(),
+                "caught_by": "simulator",
+                "invariant": invariant,
+                "seed": seed,
+                "faults": !calm,
+                "events": events,
+            }),
+            Self::Model {
+                invariant,
+                scenario,
+                steps,
+            } => json!({
+                "name": bug.name(),
+                "caught_by": "model checker",
+                "invariant": invariant,
+                "scenario": scenario,
+                "steps": steps,
+            }),
+        }
+    }
 }
 
 /// Lets the machines make each mistake. True if all are caught.
@@ -59,24 +122,8 @@ pub(super) fn run(args: &Args) -> Result<bool, Error> {
         let caught = catch(bug, args.seeds);
         bar.inc(1);
         match &caught {
-            Some(caught) if !args.json => bar.suspend(|| {
-                say(format_args!(
-                    "{:<34} {:<28} seed {:<7} event {}{}",
-                    bug.name(),
-                    caught.invariant,
-                    caught.seed,
-                    caught.events,
-                    if caught.calm { ", no faults" } else { "" }
-                ));
-            }),
-            Some(caught) => rows.push(json!({
-                "name": bug.name(),
-                "caught_by": "simulator",
-                "invariant": caught.invariant,
-                "seed": caught.seed,
-                "faults": !caught.calm,
-                "events": caught.events,
-            })),
+            Some(caught) if args.json => rows.push(caught.json(bug)),
+            Some(caught) => bar.suspend(|| say(format_args!("{}", caught.row(bug)))),
             None => {
                 escaped += 1;
                 bar.suspend(|| eprintln!("{:<34} ESCAPED", bug.name()));
@@ -95,19 +142,26 @@ pub(super) fn run(args: &Args) -> Result<bool, Error> {
 /// is seen where nothing else makes it take long.
 const CALM: u64 = 500;
 
+/// Seeds that are tried before scenarios are explored: few mistakes need more, and
+/// those that need a rare schedule are found sooner where all are taken.
+const FEW: u64 = 20_000;
+
 fn catch(bug: Bug, seeds: u64) -> Option<Caught> {
     let calm = Wishes {
         faults: Vec::new(),
         ..Wishes::default()
     };
-    catch_with(bug, CALM.min(seeds), calm).or_else(|| catch_with(bug, seeds, Wishes::default()))
+    in_campaign(bug, 0..CALM.min(seeds), calm)
+        .or_else(|| in_campaign(bug, 0..FEW.min(seeds), Wishes::default()))
+        .or_else(|| in_model(bug))
+        .or_else(|| in_campaign(bug, FEW.min(seeds)..seeds, Wishes::default()))
 }
 
-fn catch_with(bug: Bug, seeds: u64, wishes: Wishes) -> Option<Caught> {
+fn in_campaign(bug: Bug, seeds: Range<u64>, wishes: Wishes) -> Option<Caught> {
     let calm = wishes.faults.is_empty();
     let campaign = Campaign {
-        first: 0,
-        end: seeds,
+        first: seeds.start,
+        end: seeds.end,
         wishes,
         planted: Planted::bug(bug),
         threads: cores(),
@@ -115,10 +169,22 @@ fn catch_with(bug: Bug, seeds: u64, wishes: Wishes) -> Option<Caught> {
         failures_max: 1,
     };
     let (seed, failure) = campaign.run(|_| {}).failures.into_iter().next()?;
-    Some(Caught {
+    Some(Caught::Simulator {
         invariant: failure.invariant,
         seed,
         calm,
         events: failure.event,
+    })
+}
+
+fn in_model(bug: Bug) -> Option<Caught> {
+    Scenario::all().into_iter().find_map(|scenario| {
+        let report = model::check(scenario, Planted::bug(bug), cores());
+        let broken = report.broken()?;
+        Some(Caught::Model {
+            invariant: broken.broken.unwrap_or(broken.name),
+            scenario: report.scenario,
+            steps: broken.path.len(),
+        })
     })
 }

@@ -6,6 +6,8 @@
 
 use std::collections::BTreeSet;
 
+use nemcon_core::id::Epoch;
+
 use super::cluster::{Cluster, Happening, Kind};
 use super::table::hash_of;
 
@@ -38,7 +40,12 @@ fn steps(cluster: &Cluster, kind: &Kind) -> Vec<Happening> {
     steps.extend((0..kind.timers()).map(Happening::Fire));
     if let Kind::Coordinator(_) = kind {
         for order in 0..cluster.scenario.orders.len() {
+            let pieces = cluster.scenario.orders[order].operations.len() as u8;
             steps.extend([Happening::Send(order), Happening::Abort(order)]);
+            let epochs = [Epoch(1), Epoch(2)].into_iter();
+            steps.extend(epochs.flat_map(|epoch| {
+                (0..=pieces + 1).map(move |stage| Happening::Ask(order, stage, epoch))
+            }));
         }
     }
     steps
@@ -48,7 +55,8 @@ fn steps(cluster: &Cluster, kind: &Kind) -> Vec<Happening> {
 fn outcome(cluster: &Cluster, kind: &Kind, what: Happening) -> (u64, BTreeSet<u64>) {
     let mut kind = kind.clone();
     let (said, _) = cluster.step(&mut kind, what);
-    (kind.key(), said.iter().map(hash_of).collect())
+    let key = kind.key(cluster.scenario.looks_max > 0);
+    (key, said.iter().map(hash_of).collect())
 }
 
 #[cfg(test)]
@@ -59,7 +67,13 @@ mod tests {
 
     #[test]
     fn a_key_stands_for_one_state() {
-        for name in ["peers", "refusing-peers", "forgotten", "reused-id"] {
+        for name in [
+            "peers",
+            "refusing-peers",
+            "forgotten",
+            "reused-id",
+            "interactive",
+        ] {
             let scenario = Scenario::named(name).expect("a scenario of that name");
             let cluster = Cluster::new(scenario, Planted::none()).audited();
             let report = explore(cluster, 1);

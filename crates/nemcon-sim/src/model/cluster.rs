@@ -20,6 +20,7 @@ use nemcon_core::participant::record::Record as ParticipantRecord;
 use nemcon_core::participant::view::{AttemptView, Standing};
 use nemcon_core::participant::{self, Participant};
 use nemcon_core::planted::Planted;
+use nemcon_core::time::Span;
 
 use super::audit;
 use super::network::Network;
@@ -29,6 +30,7 @@ use super::refinement::Part;
 use super::registers::{self, Registers, payload};
 use super::scenario::{Order, Scenario};
 use super::table::{Table, hash_of};
+use crate::checkers::deadlocks;
 
 /// What can happen to a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -45,6 +47,9 @@ pub(super) enum Happening {
     Fire(usize),
     /// A client sends an order.
     Send(usize),
+    /// The client of an interactive order asks for what comes next, in a transaction
+    /// that has begun in this epoch: 0 to begin, then the pieces, then the commit.
+    Ask(usize, u8, Epoch),
     /// A client asks for the abort of an order.
     Abort(usize),
     /// An operator decides.
@@ -62,12 +67,20 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// A hash of all that the next steps depend on.
-    pub(super) fn key(&self) -> NodeKey {
+    /// A hash of all that the next steps depend on: also of the numbers of looks and
+    /// waits, if they are `numbered`.
+    pub(super) fn key(&self, numbered: bool) -> NodeKey {
         let mut hasher = DefaultHasher::new();
         match self {
-            Self::Coordinator(node) => node.hash_into(&mut hasher),
-            Self::Participant(node) => node.hash_into(&mut hasher),
+            Self::Coordinator(node) => {
+                node.hash_into(&mut hasher);
+                numbered.then(|| node.machine.looks()).hash(&mut hasher);
+            }
+            Self::Participant(node) => {
+                node.hash_into(&mut hasher);
+                let numbers = || node.machine.locks().numbers().collect::<Vec<_>>();
+                numbered.then(numbers).hash(&mut hasher);
+            }
         }
         hasher.finish()
     }
@@ -118,6 +131,8 @@ pub(super) struct Held {
     pub(super) applied: Vec<(TransactionId, AttemptId)>,
     /// Attempts it is in doubt about.
     pub(super) prepared: Vec<AttemptId>,
+    /// Who waits for whom, where that is looked at.
+    pub(super) waits: Option<deadlocks::Table>,
     /// Something is unfinished here.
     pub(super) busy: bool,
     /// Its part in the transaction that is compared with the textbook.
@@ -210,7 +225,7 @@ impl Cluster {
                 let mut settings =
                     coordinator::Settings::new(place.to_string(), identity(at), at as u64);
                 settings.remember_max = scenario.remember_max;
-                settings.look_after = None;
+                settings.look_after = (scenario.looks_max > 0).then_some(Span(0));
                 settings.planted = self.planted;
                 let (node, said) = Node::start(place, Coordinator::new(settings));
                 (Kind::Coordinator(Box::new(node)), said)
@@ -357,8 +372,9 @@ impl Cluster {
                 _ => return Vec::new(),
             },
             Happening::Send(order) => self.request(order),
+            Happening::Ask(order, stage, epoch) => self.ask(order, stage, epoch),
             Happening::Abort(order) => CoordinatorEvent::AbortRequested {
-                request: Waiting::Client(order).request(),
+                request: Waiting::Client(order, 0).request(),
                 transaction: self.scenario.orders[order].transaction,
                 why: String::new(),
             },
@@ -367,27 +383,39 @@ impl Cluster {
         node.step(event)
     }
 
+    /// What the client of an interactive order asks for.
+    fn ask(&self, at: usize, stage: u8, epoch: Epoch) -> CoordinatorEvent {
+        let order = &self.scenario.orders[at];
+        let (request, transaction) = (Waiting::Client(at, stage).request(), order.transaction);
+        if stage == 0 {
+            let begin = begin(order);
+            return CoordinatorEvent::BeginRequested { request, begin };
+        }
+        match order.operations.get(usize::from(stage) - 1) {
+            Some(piece) => CoordinatorEvent::ExecuteRequested {
+                request,
+                transaction,
+                epoch,
+                number: u32::from(stage),
+                operations: vec![addressed(piece)],
+            },
+            None => CoordinatorEvent::CommitRequested {
+                request,
+                transaction,
+                epoch,
+            },
+        }
+    }
+
     /// A client's order as the coordinator gets it.
     fn request(&self, at: usize) -> CoordinatorEvent {
         let order = &self.scenario.orders[at];
-        let operation = |(to, action, read_only): &(usize, registers::Action, bool)| {
-            let operation = Operation {
-                action: Ok(payload(*action)),
-                read_only: *read_only,
-            };
-            (name(*to), operation)
-        };
-        let operations: Vec<AddressedOperation> = order.operations.iter().map(operation).collect();
+        let operations: Vec<AddressedOperation> = order.operations.iter().map(addressed).collect();
         let mut hash = [0; 32];
         hash[..8].copy_from_slice(&hash_of(&operations).to_be_bytes());
         CoordinatorEvent::RunRequested {
-            request: Waiting::Client(at).request(),
-            begin: Begin {
-                transaction: order.transaction,
-                age: order.transaction,
-                timeout: None,
-                first_sent_to: None,
-            },
+            request: Waiting::Client(at, 0).request(),
+            begin: begin(order),
             hash: OperationsHash(hash),
             operations,
         }
@@ -451,14 +479,14 @@ impl Cluster {
                 outcome,
                 reason: String::from("by hand"),
             },
-            Happening::Send(_) | Happening::Abort(_) => return Vec::new(),
+            Happening::Send(_) | Happening::Ask(..) | Happening::Abort(_) => return Vec::new(),
         };
         node.step(event)
     }
 
     /// Keeps a node as it is, and gives its key.
     fn keep(&self, kind: Kind) -> NodeKey {
-        let key = kind.key();
+        let key = kind.key(self.scenario.looks_max > 0);
         match self.nodes.get(key) {
             Some(known) => {
                 if self.audited {
@@ -491,9 +519,11 @@ impl Cluster {
             claims: Vec::new(),
             applied: Vec::new(),
             prepared: Vec::new(),
+            waits: None,
             busy,
             part: self.coordinator_part(&node),
-            beyond: machine.verdict(last) != Verdict::Unknown,
+            beyond: machine.verdict(last) != Verdict::Unknown
+                || machine.looks() > self.scenario.looks_max,
             broken: node.facts.readable(node.place).err(),
             kind: Kind::Coordinator(Box::new(node)),
         }
@@ -530,6 +560,13 @@ impl Cluster {
             claims: machine.attempts().filter_map(claim).collect(),
             applied: on_disk.chain(appended).collect(),
             prepared: standing(&[Standing::Prepared]),
+            waits: (self.scenario.looks_max > 0).then(|| deadlocks::Table {
+                at: match node.place {
+                    Place::Coordinator(at) | Place::Participant(at) => at,
+                },
+                boot: machine.boot(),
+                queues: machine.locks().contended().collect(),
+            }),
             // An open question or report is its timer's.
             busy: !standing(&unfinished).is_empty()
                 || machine.locks().holders().next().is_some()
@@ -587,6 +624,24 @@ impl Cluster {
             promised: node.facts.prepared_on_disk.contains(&Self::compared()),
         }
     }
+}
+
+fn begin(order: &Order) -> Begin {
+    Begin {
+        transaction: order.transaction,
+        age: order.transaction,
+        timeout: None,
+        first_sent_to: None,
+    }
+}
+
+/// An operation as the coordinator gets it.
+fn addressed((to, action, read_only): &(usize, registers::Action, bool)) -> AddressedOperation {
+    let operation = Operation {
+        action: Ok(payload(*action)),
+        read_only: *read_only,
+    };
+    (name(*to), operation)
 }
 
 /// The attempt that a record decides to commit.

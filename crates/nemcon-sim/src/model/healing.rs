@@ -8,7 +8,7 @@ use nemcon_core::invariants::{self, Violation};
 use super::cluster::{Happening, Kind, NodeKey};
 use super::node::Said;
 use super::packet::{Key, Place};
-use super::state::{Explorer, State, bit, told};
+use super::state::{Client, Explorer, State, bit, told};
 use super::{CONSERVATION, DAMAGE, FINISHED, TRUTH};
 
 /// How often all timers fire before what has not ended counts as stuck. Each
@@ -26,16 +26,23 @@ pub(super) struct Quiet<'a> {
     explorer: &'a Explorer,
     pub(super) nodes: Vec<NodeKey>,
     pub(super) told: Vec<u8>,
+    clients: Vec<Client>,
     pub(super) queue: VecDeque<Key>,
     steps: usize,
 }
 
 impl<'a> Quiet<'a> {
-    pub(super) fn new(explorer: &'a Explorer, nodes: Vec<NodeKey>, told: Vec<u8>) -> Self {
+    pub(super) fn new(
+        explorer: &'a Explorer,
+        nodes: Vec<NodeKey>,
+        told: Vec<u8>,
+        clients: Vec<Client>,
+    ) -> Self {
         Self {
             explorer,
             nodes,
             told,
+            clients,
             queue: VecDeque::new(),
             steps: 0,
         }
@@ -134,10 +141,19 @@ impl<'a> Quiet<'a> {
         }
     }
 
-    /// Clients send everything again, until they are told.
+    /// Clients send everything again, until they are told. Of an interactive
+    /// transaction only the commit: whoever has not asked for it is gone.
     fn ask_again(&mut self) -> Result<(), Violation> {
         let orders = &self.explorer.cluster.scenario.orders;
         for (at, order) in orders.iter().enumerate() {
+            let client = self.clients[at];
+            let what = match order.piecewise {
+                false => Happening::Send(at),
+                true if client.commits(order.operations.len()) => {
+                    Happening::Ask(at, client.stage, client.epoch)
+                }
+                true => continue,
+            };
             let before = core::mem::take(&mut self.told[at]);
             let mut tries = 0;
             while self.told[at] & !(told::UNKNOWN | told::REFUSED) == 0 {
@@ -146,7 +162,7 @@ impl<'a> Quiet<'a> {
                     let story = format!("nobody tells what became of {}", order.transaction);
                     return Err(violation(FINISHED, story));
                 }
-                self.step(Place::Coordinator(order.coordinator), Happening::Send(at));
+                self.step(Place::Coordinator(order.coordinator), what);
                 self.finish()?;
                 // So that who could not be reached is found to be back.
                 self.fire(true);
@@ -233,11 +249,12 @@ impl Explorer {
     /// I10, from here: all messages on their way are lost, and then nothing goes
     /// wrong any more.
     pub(super) fn heals(&self, state: &State) -> bool {
-        let key = super::table::hash_of(&(&state.nodes, &state.told));
+        let key = super::table::hash_of(&(&state.nodes, &state.told, &state.clients));
         if let Some(known) = self.healed.get(key) {
             return known;
         }
-        let mut quiet = Quiet::new(self, state.nodes.clone(), state.told.clone());
+        let (nodes, told) = (state.nodes.clone(), state.told.clone());
+        let mut quiet = Quiet::new(self, nodes, told, state.clients.clone());
         let healed = quiet
             .finish()
             .and_then(|()| quiet.ask_again())

@@ -68,20 +68,21 @@
 //!
 //! | scenario | states | steps |
 //! |---|---|---|
+//! | `peers` | 2,301 | 8,127 |
+//! | `refusing-peers` | 11,662 | 35,279 |
+//! | `reused-alone` | 59,720 | 253,230 |
+//! | `forgotten` | 2,679 | 7,565 |
+//! | `reused-id` | 6,520 | 26,461 |
+//! | `late-duplicates` | 39,296 | 217,191 |
+//! | `interactive` | 43,711 | 158,251 |
+//! | `one-phase` | 98,929 | 655,235 |
+//! | `reads` | 83,236 | 244,188 |
+//! | `by-hand` | 86,945 | 350,851 |
 //! | `two-crashes` | 357,421 | 1,691,964 |
 //! | `three-participants` | 502,055 | 2,777,538 |
 //! | `two-coordinators` | 656,052 | 3,657,431 |
-//! | `late-duplicates` | 39,296 | 217,191 |
-//! | `peers` | 2,301 | 8,127 |
-//! | `refusing-peers` | 11,662 | 35,279 |
-//! | `one-phase` | 80,463 | 503,190 |
-//! | `reused-alone` | 3,357 | 10,996 |
-//! | `forgotten` | 2,679 | 7,565 |
 //! | `repeats` | 736,610 | 4,150,630 |
-//! | `reused-id` | 6,520 | 26,461 |
-//! | `reads` | 83,236 | 244,188 |
 //! | `read-while-written` | 870,383 | 3,834,265 |
-//! | `by-hand` | 155,988 | 680,018 |
 //!
 //! [`Scenario::with_crashes`] goes further than CI has time for.
 
@@ -126,6 +127,7 @@ const READS: &str = "I8 (reads)";
 const ONCE: &str = "I9 (once)";
 const FINISHED: &str = "I10 (all ends when all is healed)";
 const DAMAGE: &str = "I11 (damage)";
+const DEADLOCKS: &str = "I13 (deadlocks)";
 const LOG: &str = "log (what was durable is read back)";
 const TRUTH: &str = "what is told is true";
 const REFINEMENT: &str = "each step is one of two-phase commit";
@@ -297,6 +299,7 @@ impl Model for Explorer {
             CONSERVATION,
             READS,
             ONCE,
+            DEADLOCKS,
             LOG,
             TRUTH
         ];
@@ -341,6 +344,15 @@ impl Explorer {
             }
             Happening::Send(order) => {
                 format!("a client sends {} to {at}", orders[order].transaction)
+            }
+            Happening::Ask(order, stage, _) => {
+                let order = &orders[order];
+                let what = match usize::from(stage) {
+                    0 => String::from("begin"),
+                    piece if piece <= order.operations.len() => format!("do piece {piece} of"),
+                    _ => String::from("commit"),
+                };
+                format!("a client asks {at} to {what} {}", order.transaction)
             }
             Happening::Abort(order) => {
                 format!("a client asks {at} to abort {}", orders[order].transaction)

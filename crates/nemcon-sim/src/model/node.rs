@@ -11,7 +11,7 @@ use nemcon_core::coordinator::event::{
 };
 use nemcon_core::coordinator::record::Record as CoordinatorRecord;
 use nemcon_core::coordinator::{self, Coordinator};
-use nemcon_core::id::{AttemptId, Lsn, TransactionId};
+use nemcon_core::id::{AttemptId, Epoch, Lsn, TransactionId};
 use nemcon_core::invariants::Violation;
 use nemcon_core::lock::{LockKey, Mode};
 use nemcon_core::machine::{Machine, Wake};
@@ -44,6 +44,12 @@ pub(super) enum Told {
     Unknown,
     /// Its id was used for something else.
     Reused,
+    /// Its coordinator has restarted, and nothing of it was done.
+    NothingDone,
+    /// It has begun, in this epoch.
+    Begun(Epoch),
+    /// Its piece of this number is done, with the sum of the results.
+    Worked(u8, i64),
     /// Anything else.
     Refused,
 }
@@ -317,7 +323,7 @@ impl Subject for Coordinator {
                 frame: frame.clone(),
             })),
             CoordinatorEffect::Reply { request, reply } => match Waiting::of(*request) {
-                Waiting::Client(order) => Some(Said::Told(order, told(reply)?)),
+                Waiting::Client(order, piece) => Some(Said::Told(order, told(reply, piece)?)),
                 Waiting::Asker(to, attempt) => {
                     let CoordinatorReply::Verdict(verdict) = reply else {
                         return None;
@@ -360,7 +366,7 @@ impl Subject for Coordinator {
     }
 }
 
-fn told(reply: &CoordinatorReply) -> Option<Told> {
+fn told(reply: &CoordinatorReply, piece: u8) -> Option<Told> {
     match reply {
         CoordinatorReply::Finished(report) => {
             let results = match &report.ending {
@@ -373,8 +379,11 @@ fn told(reply: &CoordinatorReply) -> Option<Told> {
             reason if *reason == Reason::OUTCOME_FORGOTTEN => Told::Forgotten,
             reason if *reason == Reason::OUTCOME_UNKNOWN => Told::Unknown,
             reason if *reason == Reason::TRANSACTION_ID_REUSED => Told::Reused,
+            reason if *reason == Reason::COORDINATOR_RESTARTED => Told::NothingDone,
             _ => Told::Refused,
         }),
+        CoordinatorReply::Begun { epoch } => Some(Told::Begun(*epoch)),
+        CoordinatorReply::Executed(results) => Some(Told::Worked(piece, registers::sum(results))),
         _ => None,
     }
 }
@@ -421,7 +430,7 @@ impl Subject for Participant<Registers> {
                 let Waiting::Coordinator(to) = Waiting::of(*request) else {
                     return None;
                 };
-                let answer = without_log_end(answer.clone()).map_results(registers::result);
+                let answer = without_counts(answer.clone()).map_results(registers::result);
                 Packet::Answer { from, to, answer }
             }
             ParticipantEffect::Reply {
@@ -512,11 +521,18 @@ pub(super) fn applied(
     }
 }
 
-/// Where a log ends says nothing but which of two copies is older, and there is
-/// one copy of each here.
-fn without_log_end<R>(mut answer: Answer<R>) -> Answer<R> {
-    if let Answer::Voted { log_end, .. } = &mut answer {
-        *log_end = Lsn(1);
+/// Without what only grows and decides nothing: where a log ends tells which of two
+/// copies is older, and there is one copy of each here; tokens are for others.
+fn without_counts<R>(mut answer: Answer<R>) -> Answer<R> {
+    match &mut answer {
+        Answer::Voted { log_end, .. } => *log_end = Lsn(1),
+        Answer::Waits { report, .. } => {
+            let queues = report.queues.iter_mut();
+            for holder in queues.flat_map(|queue| &mut queue.holders) {
+                holder.token.counter = 0;
+            }
+        }
+        _ => {}
     }
     answer
 }

@@ -199,8 +199,8 @@ pub(super) fn source(place: Place) -> Source {
 pub(super) enum Waiting {
     /// A coordinator, for the answer to a frame.
     Coordinator(usize),
-    /// A client that has sent this order.
-    Client(usize),
+    /// A client that has sent this order; of an interactive one, this piece.
+    Client(usize, u8),
     /// A participant that asks about an attempt.
     Asker(usize, AttemptId),
     /// A participant that reports damage.
@@ -218,7 +218,7 @@ impl Waiting {
         };
         RequestId(match self {
             Self::Coordinator(at) => 1 | (at as u64) << 8,
-            Self::Client(order) => 2 | (order as u64) << 8,
+            Self::Client(order, stage) => 2 | (order as u64) << 8 | u64::from(stage) << 16,
             Self::Asker(at, attempt) => 3 | about(at, attempt),
             Self::Damaged(at, attempt) => 4 | about(at, attempt),
             Self::Nobody => 5,
@@ -236,7 +236,7 @@ impl Waiting {
         };
         match byte(0) {
             1 => Self::Coordinator(byte(8)),
-            2 => Self::Client(byte(8)),
+            2 => Self::Client(byte(8), byte(16) as u8),
             3 => Self::Asker(byte(8), attempt()),
             4 => Self::Damaged(byte(8), attempt()),
             _ => Self::Nobody,
@@ -262,7 +262,8 @@ mod tests {
         };
         for waiting in [
             Waiting::Coordinator(1),
-            Waiting::Client(2),
+            Waiting::Client(2, 0),
+            Waiting::Client(1, 3),
             Waiting::Asker(2, attempt),
             Waiting::Damaged(0, attempt),
             Waiting::Nobody,

@@ -34,6 +34,9 @@ pub struct Scenario {
     pub(super) forget_batch: usize,
     /// How many attempts a coordinator begins in one epoch.
     pub(super) attempts_max: u64,
+    /// How often a coordinator looks for deadlocks. If it does at all, the numbers of
+    /// looks and of waits tell states apart.
+    pub(super) looks_max: u64,
     /// Whether each step is compared with textbook two-phase commit.
     pub(super) refines: bool,
     /// What must be seen at least once.
@@ -71,6 +74,8 @@ pub(super) struct Order {
     pub(super) sends: u8,
     /// How often its abort is asked for at most.
     pub(super) aborts: u8,
+    /// It is interactive, and each operation a piece of its own.
+    pub(super) piecewise: bool,
 }
 
 impl Order {
@@ -82,6 +87,7 @@ impl Order {
             after: None,
             sends: 1,
             aborts: 0,
+            piecewise: false,
         }
     }
 
@@ -136,6 +142,11 @@ impl Order {
         self
     }
 
+    const fn piecewise(mut self) -> Self {
+        self.piecewise = true;
+        self
+    }
+
     /// With an id from so much later: one that cannot have been decided alone
     /// before a restart.
     fn minted_later(mut self, span: Span, number: u128) -> Self {
@@ -182,6 +193,12 @@ pub(super) enum Sight {
     ReadAgain,
     /// Somebody waits for a lock in vain.
     LockTimeout,
+    /// Work that a restart has lost is missed.
+    WorkLost,
+    /// A client is told that nothing was done, since its coordinator has restarted.
+    NothingDone,
+    /// Somebody gives way to a deadlock across participants.
+    Deadlock,
     /// Damage is on record on both sides.
     Damage,
 }
@@ -202,6 +219,7 @@ impl Scenario {
             remember_max: 8,
             forget_batch: 64,
             attempts_max: 3,
+            looks_max: 0,
             refines: false,
             sights: &[],
         }
@@ -214,24 +232,25 @@ impl Scenario {
         self
     }
 
-    /// All of them.
+    /// All of them, roughly the smallest first.
     #[must_use]
     pub fn all() -> Vec<Self> {
         vec![
+            Self::peers(),
+            Self::refusing_peers(),
+            Self::reused_alone(),
+            Self::forgotten(),
+            Self::reused_id(),
+            Self::late_duplicates(),
+            Self::interactive(),
+            Self::one_phase(),
+            Self::reads(),
+            Self::by_hand(),
             Self::two_crashes(),
             Self::three_participants(),
             Self::two_coordinators(),
-            Self::late_duplicates(),
-            Self::peers(),
-            Self::refusing_peers(),
-            Self::one_phase(),
-            Self::reused_alone(),
-            Self::forgotten(),
             Self::repeats(),
-            Self::reused_id(),
-            Self::reads(),
             Self::read_while_written(),
-            Self::by_hand(),
         ]
     }
 
@@ -333,12 +352,12 @@ impl Scenario {
 
     /// Who has decided an id alone is asked about it, wherever the id goes next.
     fn reused_alone() -> Self {
-        let about = "one id at one participant and then at another, with a crash in between";
+        let about = "one id at one participant and then at another, with two crashes";
         let later = Span::from_secs(20);
         let first = Order::shift(1, 0, 0).minted_later(later, 1);
         let other = Order::shift(1, 0, 1).minted_later(later, 1);
         Self {
-            crashes: 1,
+            crashes: 2,
             sights: &[Sight::Committed, Sight::Reused, Sight::Traced],
             ..Self::new("reused-alone", about, vec![first, other])
         }
@@ -409,6 +428,24 @@ impl Scenario {
             who_crashes: Who::Participants,
             sights: &[Sight::Committed, Sight::Damage],
             ..Self::new("by-hand", about, vec![Order::transfer(1, 0, 2)])
+        }
+    }
+
+    fn interactive() -> Self {
+        let about = "an interactive transfer, with a crash";
+        Self {
+            crashes: 1,
+            sights: &[
+                Sight::Committed,
+                Sight::Aborted,
+                Sight::WorkLost,
+                Sight::NothingDone,
+            ],
+            ..Self::new(
+                "interactive",
+                about,
+                vec![Order::transfer(1, 0, 2).piecewise()],
+            )
         }
     }
 

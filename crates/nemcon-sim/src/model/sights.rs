@@ -41,6 +41,14 @@ impl Sight {
             Self::Traced => property!(Traced, "a participant tells what it decided alone"),
             Self::ReadAgain => property!(ReadAgain, "readers have to read again"),
             Self::LockTimeout => property!(LockTimeout, "a lock is waited for in vain"),
+            Self::WorkLost => property!(WorkLost, "work is missed that a restart has lost"),
+            Self::NothingDone => {
+                property!(
+                    NothingDone,
+                    "a client is told: nothing done, after a restart"
+                )
+            }
+            Self::Deadlock => property!(Deadlock, "somebody gives way to a deadlock"),
             Self::Damage => property!(Damage, "damage is on record at both ends"),
         }
     }
@@ -96,16 +104,12 @@ impl Explorer {
                 )
             }),
             Sight::ReadAgain => self.reads_again(state),
-            Sight::LockTimeout => self.answers_have(state, |answer| {
-                let Answer::Voted {
-                    vote: Vote::No(refusal),
-                    ..
-                } = answer
-                else {
-                    return false;
-                };
-                refusal.reason == Reason::LOCK_TIMEOUT
-            }),
+            Sight::LockTimeout => self.brought(state, &Reason::LOCK_TIMEOUT),
+            Sight::WorkLost => {
+                self.brought(state, &Reason::WORK_LOST) || self.refused(state, &Reason::WORK_LOST)
+            }
+            Sight::NothingDone => is_told(told::NOTHING_DONE),
+            Sight::Deadlock => self.brought(state, &Reason::DEADLOCK),
             Sight::Damage => self.is_damaged(state),
         }
     }
@@ -127,6 +131,21 @@ impl Explorer {
     ) -> bool {
         self.packets(state, |packet| match packet {
             Packet::Answer { answer, .. } => is(answer),
+            _ => false,
+        })
+    }
+
+    /// A vote or a piece of work has come to that.
+    fn brought(&self, state: &State, reason: &Reason) -> bool {
+        self.answers_have(state, |answer| match answer {
+            Answer::Voted {
+                vote: Vote::No(refusal),
+                ..
+            }
+            | Answer::Executed {
+                results: Err(refusal),
+                ..
+            } => refusal.reason == *reason,
             _ => false,
         })
     }

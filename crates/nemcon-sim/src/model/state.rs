@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::hash::{Hash, Hasher};
 use std::sync::{Mutex, PoisonError};
 
-use nemcon_core::id::{AttemptId, TransactionId};
+use nemcon_core::id::{AttemptId, Epoch, TransactionId};
 use nemcon_core::invariants::{self, Claim, Unanimity, Violation};
 use nemcon_core::message::{Answer, Outcome, ToParticipant, Vote};
 
@@ -14,7 +14,8 @@ use super::node::Told;
 use super::packet::{Key, Packet, Place, coordinator_of, name};
 use super::scenario::{Failures, Who};
 use super::visited::Visited;
-use super::{READS, REFINEMENT, TRUTH, refinement, two_phase};
+use super::{DEADLOCKS, READS, REFINEMENT, TRUTH, refinement, two_phase};
+use crate::checkers::deadlocks;
 
 /// Bits of what the client of an order was told.
 pub(super) mod told {
@@ -24,6 +25,52 @@ pub(super) mod told {
     pub(in super::super) const UNKNOWN: u8 = 8;
     pub(in super::super) const REUSED: u8 = 16;
     pub(in super::super) const REFUSED: u8 = 32;
+    pub(in super::super) const NOTHING_DONE: u8 = 64;
+}
+
+/// How far the client of an interactive order has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Client {
+    /// What it asks for next, or has asked for: 0 to begin, then the pieces, then the
+    /// commit.
+    pub(super) stage: u8,
+    /// It has asked for that.
+    pub(super) asked: bool,
+    /// It was told how it ended, or that it did not go on.
+    pub(super) over: bool,
+    /// The epoch in which its transaction has begun.
+    pub(super) epoch: Epoch,
+    /// The sum of all results.
+    pub(super) sum: i64,
+}
+
+impl Client {
+    fn hear(&mut self, told: Told) {
+        let heard = match told {
+            Told::Begun(epoch) if self.stage == 0 => {
+                self.epoch = epoch;
+                true
+            }
+            Told::Worked(piece, sum) if self.stage == piece => {
+                self.sum += sum;
+                true
+            }
+            Told::Begun(_) | Told::Worked(..) => false,
+            _ => {
+                self.over = true;
+                false
+            }
+        };
+        if heard {
+            self.stage += 1;
+            self.asked = false;
+        }
+    }
+
+    /// Whether it asks for the commit of so many pieces.
+    pub(super) const fn commits(&self, pieces: usize) -> bool {
+        self.stage as usize > pieces && self.asked
+    }
 }
 
 /// Everything, by name.
@@ -35,6 +82,10 @@ pub(super) struct State {
     pub(super) network: Network,
     /// What clients were told, by order.
     pub(super) told: Vec<u8>,
+    /// How far the clients have come, by order.
+    pub(super) clients: Vec<Client>,
+    /// Waits that were part of a deadlock.
+    pub(super) deadlocked: BTreeSet<deadlocks::Wait>,
     pub(super) sends_left: Vec<u8>,
     pub(super) aborts_left: Vec<u8>,
     pub(super) crashes_left: u8,
@@ -50,6 +101,7 @@ pub(super) struct State {
 impl Hash for State {
     fn hash<H: Hasher>(&self, into: &mut H) {
         (&self.nodes, &self.network, &self.told).hash(into);
+        (&self.clients, &self.deadlocked).hash(into);
         (&self.sends_left, &self.aborts_left).hash(into);
         (self.crashes_left, self.by_hand_left).hash(into);
         (self.peer_believed, &self.textbook, self.broken).hash(into);
@@ -117,13 +169,17 @@ impl Explorer {
             super::node::Said::Packet(packet) => Some(self.cluster.post(*packet)),
             super::node::Said::Told(..) => None,
         });
-        let mut quiet = super::healing::Quiet::new(self, nodes, vec![0; scenario.orders.len()]);
+        let orders = scenario.orders.len();
+        let clients = vec![Client::default(); orders];
+        let mut quiet = super::healing::Quiet::new(self, nodes, vec![0; orders], clients.clone());
         quiet.queue.extend(packets);
         quiet.settle();
         State {
             nodes: quiet.nodes,
             network: Network::default(),
             told: quiet.told,
+            clients,
+            deadlocked: BTreeSet::new(),
             sends_left: scenario.orders.iter().map(|it| it.sends).collect(),
             aborts_left: scenario.orders.iter().map(|it| it.aborts).collect(),
             crashes_left: scenario.crashes,
@@ -144,7 +200,13 @@ impl Explorer {
             let place = Place::Coordinator(order.coordinator);
             let outcome = told::COMMITTED | told::ABORTED;
             let waits = order.after.is_some_and(|it| state.told[it] & outcome == 0);
-            if state.sends_left[at] > 0 && !waits {
+            let client = state.clients[at];
+            if order.piecewise {
+                let repeats = u8::from(client.asked);
+                if state.sends_left[at] > repeats && !client.over && !waits {
+                    add(place, Happening::Ask(at, client.stage, client.epoch));
+                }
+            } else if state.sends_left[at] > 0 && !waits {
                 add(place, Happening::Send(at));
             }
             if state.aborts_left[at] > 0 {
@@ -196,15 +258,24 @@ impl Explorer {
         let mut said = step.told.clone();
         let moved = (step.node != state.nodes[at]).then_some(at);
         self.speak(&mut next, moved, &step.packets, &mut said);
+        if let Happening::Ask(order, ..) = action.what {
+            next.clients[order].asked = true;
+        }
         for (order, told) in &said {
             next.told[*order] |= bit(*told);
+            next.clients[*order].hear(*told);
         }
-        let silent = next.network == state.network && next.told == state.told;
+        let silent = next.network == state.network
+            && next.told == state.told
+            && next.clients == state.clients;
         if moved.is_none() && silent {
             return None;
         }
         match action.what {
             Happening::Send(order) => next.sends_left[order] -= 1,
+            Happening::Ask(order, ..) => {
+                next.sends_left[order] -= u8::from(state.clients[order].asked);
+            }
             Happening::Abort(order) => next.aborts_left[order] -= 1,
             Happening::Crash(_) => next.crashes_left -= 1,
             Happening::Resolve(..) => next.by_hand_left -= 1,
@@ -215,6 +286,8 @@ impl Explorer {
         }
         next.peer_believed |= self.is_peer_believed(state, &next, action);
         let checked = self.check_step(&mut next, action.at, &step, &said);
+        let checked = checked.and_then(|()| self.check_victim(state, action));
+        self.note_deadlocks(&mut next);
         if checked.is_ok() && self.visited.dominates(&next) {
             return None;
         }
@@ -299,6 +372,51 @@ impl Explorer {
         self.refine(next, at, step)
     }
 
+    /// I13: who gives way was in a deadlock.
+    fn check_victim(&self, state: &State, action: Action) -> Result<(), Violation> {
+        let (Place::Participant(at), Happening::Deliver(key)) = (action.at, action.what) else {
+            return Ok(());
+        };
+        let packet = self.cluster.packet(key);
+        let Packet::Frame { frame, .. } = packet.as_ref() else {
+            return Ok(());
+        };
+        let ToParticipant::FailWait(fail) = &frame.message else {
+            return Ok(());
+        };
+        let node = self.cluster.node(state.nodes[self.index(action.at)]);
+        let Some(table) = node.waits.as_ref().filter(|it| it.boot == fail.boot) else {
+            return Ok(());
+        };
+        let mut waiters = table.queues.iter().flat_map(|queue| &queue.waiters);
+        let stands = waiters.any(|it| it.owner == fail.victim && it.wait == fail.wait);
+        if !stands || state.deadlocked.contains(&(at, fail.boot, fail.wait)) {
+            return Ok(());
+        }
+        let story = format!(
+            "{} gives way at p{at}, and its wait was never in a deadlock",
+            fail.victim
+        );
+        Err(Violation {
+            invariant: DEADLOCKS,
+            story,
+        })
+    }
+
+    /// Takes note of waits that are part of a deadlock now.
+    fn note_deadlocks(&self, next: &mut State) {
+        if self.cluster.scenario.looks_max == 0 {
+            return;
+        }
+        let participants = &next.nodes[self.cluster.scenario.coordinators..];
+        let held: Vec<_> = participants
+            .iter()
+            .map(|key| self.cluster.node(*key))
+            .collect();
+        let tables = held.iter().filter_map(|held| held.waits.as_ref());
+        next.deadlocked.extend(deadlocks::waits_in_cycles(tables));
+    }
+
     /// What must hold of the nodes. What can only have been broken by the node
     /// that has stepped is looked at there.
     fn check_nodes(&self, next: &State, stepped: NodeKey) -> Result<(), Violation> {
@@ -317,10 +435,16 @@ impl Explorer {
     /// together.
     fn check_told(&self, next: &State, told: &[(usize, Told)]) -> Result<(), Violation> {
         for (order, told) in told {
+            let client = next.clients[*order];
             let order = &self.cluster.scenario.orders[*order];
-            if let Told::Outcome(Outcome::Committed, Some(sum)) = told
-                && order.only_reads()
-                && *sum != 0
+            let sum = match told {
+                Told::Outcome(Outcome::Committed, _) if order.piecewise => Some(client.sum),
+                Told::Outcome(Outcome::Committed, sum) => *sum,
+                _ => None,
+            };
+            if order.only_reads()
+                && let Some(sum) = sum
+                && sum != 0
             {
                 let story = format!("{} has read values whose sum is {sum}", order.transaction);
                 return Err(Violation {
@@ -365,7 +489,7 @@ impl Explorer {
             if told & told::COMMITTED != 0 {
                 answers.push((order.transaction, Outcome::Committed));
             }
-            if told & told::ABORTED != 0 {
+            if told & (told::ABORTED | told::NOTHING_DONE) != 0 {
                 answers.push((order.transaction, Outcome::Aborted));
             }
         }
@@ -467,5 +591,7 @@ pub(super) const fn bit(told: Told) -> u8 {
         Told::Unknown => told::UNKNOWN,
         Told::Reused => told::REUSED,
         Told::Refused => told::REFUSED,
+        Told::NothingDone => told::NOTHING_DONE,
+        Told::Begun(_) | Told::Worked(..) => 0,
     }
 }

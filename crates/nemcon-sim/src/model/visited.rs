@@ -75,6 +75,8 @@ impl Visited {
         }
         let same = (
             &state.nodes,
+            &state.clients,
+            &state.deadlocked,
             state.peer_believed,
             &state.textbook,
             state.broken,

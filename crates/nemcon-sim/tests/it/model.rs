@@ -49,20 +49,21 @@ macro_rules! scenarios {
 }
 
 scenarios! {
+    peers = "peers",
+    refusing_peers = "refusing-peers",
+    reused_alone = "reused-alone",
+    forgotten = "forgotten",
+    reused_id = "reused-id",
+    late_duplicates = "late-duplicates",
+    interactive = "interactive",
+    one_phase = "one-phase",
+    reads = "reads",
+    by_hand = "by-hand",
     two_crashes = "two-crashes",
     three_participants = "three-participants",
     two_coordinators = "two-coordinators",
-    late_duplicates = "late-duplicates",
-    peers = "peers",
-    refusing_peers = "refusing-peers",
-    one_phase = "one-phase",
-    reused_alone = "reused-alone",
-    forgotten = "forgotten",
     repeats = "repeats",
-    reused_id = "reused-id",
-    reads = "reads",
     read_while_written = "read-while-written",
-    by_hand = "by-hand",
 }
 
 #[test]
