@@ -64,6 +64,12 @@ pub(crate) async fn run(arguments: Waits, coordinator: &Address) -> Result<Exit,
             say!("{}", wait.sentence());
         }
     }
+    for (participant, report) in view.reports.iter().filter(|(_, it)| it.left_out > 0) {
+        eprintln!(
+            "nemcon: {} more keys are waited for at {participant} than an answer has room for",
+            report.left_out
+        );
+    }
     if view.silent.is_empty() {
         return Ok(Exit::Done);
     }
@@ -213,6 +219,7 @@ mod tests {
             boot: Boot(1),
             at: Millis(2_250),
             queues: vec![queue],
+            left_out: 0,
         };
         WaitsView {
             reports: vec![("bank-a".parse().unwrap(), report)],

@@ -188,7 +188,7 @@ fn unanswered(to: ParticipantName, call: Call, status: &Status) -> Event {
         }
         Unanswered::Refused(refused) => {
             let answer = Answer::Refused {
-                attempt: call.attempt(),
+                call,
                 refusal: refused.refusal,
             };
             Event::Answered { from: to, answer }
@@ -218,7 +218,7 @@ fn unimplemented(from: ParticipantName, call: Call) -> Event {
     let refused = |what: &str| {
         let why = format!("participant {from} {what}");
         Answer::Refused {
-            attempt: call.attempt(),
+            call,
             refusal: Refusal::new(Reason::PEER_REFUSED, why),
         }
     };
@@ -232,6 +232,7 @@ fn unimplemented(from: ParticipantName, call: Call) -> Event {
                 boot: Boot(0),
                 at: Millis(0),
                 queues: Vec::new(),
+                left_out: 0,
             },
         },
         Call::FailWait(victim) => Answer::WaitFailed {
@@ -329,13 +330,13 @@ mod tests {
         for call in [Call::Execute(attempt, 1), Call::AcquireLocks(attempt, 1)] {
             let answer = answer_to(call, &Status::unimplemented("what?"));
             let Answer::Refused {
-                attempt: about,
+                call: about,
                 refusal,
             } = answer
             else {
                 panic!("not refused: {answer:?}");
             };
-            assert_eq!(about, Some(attempt));
+            assert_eq!(about, call);
             assert_eq!(refusal.reason, Reason::PEER_REFUSED);
             assert!(
                 refusal.message.contains("bank-a takes no part"),

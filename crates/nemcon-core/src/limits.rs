@@ -28,5 +28,10 @@ pub const DEADLINE_MAX: Span = Span::from_secs(300);
 /// one answer, and both have limits of their own well above this.
 pub const WORK_BYTES_MAX: usize = 2 << 20;
 
+/// Bytes of queues in one answer, as they travel: of who waits at one participant,
+/// of what is locked there, of the whole graph. Whoever reads it may take no message
+/// above 4 MiB.
+pub const QUEUES_BYTES_MAX: usize = 3 << 20;
+
 /// Characters of a human reason or message that is kept in the log.
 pub const MESSAGE_CHARS_MAX: usize = 500;

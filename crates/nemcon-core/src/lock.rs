@@ -206,11 +206,39 @@ impl<O> Queue<O> {
         }
     }
 
+    /// How many bytes it takes where it travels, at most: for each party two ids, an
+    /// attempt, a number and a time, and the key, once as it is and once printable.
+    #[must_use]
+    pub fn wire_bytes(&self) -> usize {
+        const PARTY: usize = 192;
+        const REST: usize = 64;
+        REST + 5 * self.key.as_bytes().len() + PARTY * self.owners().count()
+    }
+
     /// Everybody who is in it; whoever holds the key and waits for more, twice.
     pub fn owners(&self) -> impl Iterator<Item = &O> {
         let holders = self.holders.iter().map(|it| &it.owner);
         holders.chain(self.waiters.iter().map(|it| &it.owner))
     }
+}
+
+/// Those of the queues for which there is room in one answer, and how many there were
+/// besides. What is left out hides edges of the graph, and adds none.
+pub fn fitting<O>(
+    queues: impl Iterator<Item = Queue<O>>,
+    room: &mut usize,
+) -> (Vec<Queue<O>>, usize) {
+    let (mut fit, mut left_out) = (Vec::new(), 0);
+    for queue in queues {
+        match room.checked_sub(queue.wire_bytes()) {
+            Some(rest) => {
+                *room = rest;
+                fit.push(queue);
+            }
+            None => left_out += 1,
+        }
+    }
+    (fit, left_out)
 }
 
 impl<O: Ord + Copy> Queue<O> {

@@ -60,8 +60,12 @@ bugs! {
     /// A reader that has lost its locks before the release counts as one that held them.
     ReleaseWithoutProof = "release-without-proof",
     // Coordinator: interactive transactions and deadlocks.
+    /// Work of a participant that has restarted since its first answer counts.
+    LaterBootCounts = "later-boot-counts",
     /// Nobody looks for deadlocks across participants.
     DeadlocksNotLookedFor = "deadlocks-not-looked-for",
+    /// A cycle is broken that was seen once.
+    FirstLookSuffices = "first-look-suffices",
     /// Somebody who is not in the cycle gives way.
     BystanderGivesWay = "bystander-gives-way",
     // Coordinator: what it tells those in doubt.

@@ -90,16 +90,15 @@ impl Line {
 }
 
 /// What a status means: a refusal, silence, or a breach.
-fn refusal(about: Call, status: &Status) -> Told<Answer<Payload>> {
-    let attempt = about.attempt();
+fn refusal(call: Call, status: &Status) -> Told<Answer<Payload>> {
     if let Some(Refused { refusal, .. }) = Refused::read(status)
         && refusal.reason != Reason::NOT_SERVING
     {
-        return Ok(Answer::Refused { attempt, refusal });
+        return Ok(Answer::Refused { call, refusal });
     }
     match Unanswered::of(status) {
-        Unanswered::Refused(Refused { refusal, .. }) => Ok(Answer::Refused { attempt, refusal }),
-        Unanswered::Failed(_) => Err(unanswered(name(about), status)),
+        Unanswered::Refused(Refused { refusal, .. }) => Ok(Answer::Refused { call, refusal }),
+        Unanswered::Failed(_) => Err(unanswered(name(call), status)),
     }
 }
 

@@ -10,7 +10,7 @@ use super::record::{Cause, Damaged, Record};
 use super::transaction::{Brought, Phase, Then};
 use super::{Coordinator, Output, refuse, reply};
 use crate::id::{AttemptId, LogPosition, ParticipantName, Position, TransactionId};
-use crate::message::{Alone, Answer, Outcome, Payload, Trace};
+use crate::message::{Alone, Answer, Call, Outcome, Payload, Trace};
 use crate::planted::Bug;
 use crate::reason::{Reason, Refusal};
 use crate::time::Millis;
@@ -106,28 +106,26 @@ impl Coordinator {
             Answer::Traced { transaction, trace } => {
                 self.traced(now, from, transaction, trace, out);
             }
-            Answer::Refused {
-                attempt: Some(attempt),
-                refusal,
-            } => {
+            Answer::Refused { call, refusal } => {
+                let Some(attempt) = call.attempt() else {
+                    return out.now.extend(violated(from, &refusal));
+                };
                 let Some(position) = ours(attempt) else {
                     return;
                 };
-                self.refused(now, from, position, refusal, out);
+                self.refused(now, from, position, call, refusal, out);
             }
-            Answer::Refused {
-                attempt: None,
-                refusal,
-            } => out.now.extend(violated(from, &refusal)),
         }
     }
 
-    /// A participant refused the message in hand as out of order.
+    /// A participant refused a call as out of order. What it says of a call that is
+    /// answered, or not in hand any more, is the fate of a late repeat.
     fn refused(
         &mut self,
         now: Millis,
         from: &ParticipantName,
         position: Position,
+        call: Call,
         refusal: Refusal,
         out: &mut Output,
     ) {
@@ -137,20 +135,18 @@ impl Coordinator {
         let Some(branch) = txn.branches.get(from) else {
             return;
         };
-        match &txn.phase {
-            Phase::Preparing if branch.vote.is_some() => {}
-            Phase::Open(_) | Phase::Preparing => {
-                let cause = Cause {
-                    refusal,
-                    participant: Some(from.clone()),
-                };
-                self.abort(now, transaction, cause, out);
+        let ends = match (&txn.phase, call) {
+            (Phase::Open(piece), Call::Execute(_, number) | Call::AcquireLocks(_, number)) => {
+                number == branch.pieces && piece.unanswered.contains(from)
             }
-            Phase::Releasing => self.released(now, from, position, None, out),
-            Phase::Alone if is_about_the_request(&refusal) => {
-                self.refused_alone(transaction, refusal, out);
+            (Phase::Preparing, Call::Prepare(_)) => branch.vote.is_none(),
+            (Phase::Releasing, Call::Release(_)) => {
+                return self.released(now, from, position, None, out);
             }
-            Phase::Alone => {
+            (Phase::Alone, Call::CommitOnePhase(_)) if is_about_the_request(&refusal) => {
+                return self.refused_alone(transaction, refusal, out);
+            }
+            (Phase::Alone, Call::CommitOnePhase(_)) => {
                 // It has ended the attempt, and may have decided it before that.
                 let why = format!("participant {from} would not answer: {refusal}");
                 let unknown = Refusal::retryable(Reason::OUTCOME_UNKNOWN, why);
@@ -158,18 +154,33 @@ impl Coordinator {
                 if refusal.reason != Reason::ATTEMPT_ENDED {
                     out.now.extend(violated(from, &refusal));
                 }
-                self.refused_alone(transaction, unknown, out);
+                return self.refused_alone(transaction, unknown, out);
             }
-            Phase::Committing if refusal.reason == Reason::LOST_PREPARE => {
+            (Phase::Committing, Call::Commit(_)) if refusal.reason == Reason::LOST_PREPARE => {
                 self.record_damage(now, from, position, None, refusal.message, out);
-                self.acknowledged(now, from, position, out);
+                return self.acknowledged(now, from, position, out);
             }
-            // A late repeat of the prepare: the commit has overtaken it, and it may
-            // be forgotten there already.
-            Phase::Committing
-                if [Reason::ATTEMPT_ENDED, Reason::BELOW_FLOOR].contains(&refusal.reason) => {}
-            Phase::Committing => out.now.extend(violated(from, &refusal)),
-            Phase::Inquiring { .. } | Phase::Deciding | Phase::Aborting(_) => {}
+            (Phase::Committing, Call::Commit(_)) => {
+                return out.now.extend(violated(from, &refusal));
+            }
+            (
+                Phase::Inquiring { .. }
+                | Phase::Open(_)
+                | Phase::Preparing
+                | Phase::Releasing
+                | Phase::Alone
+                | Phase::Deciding
+                | Phase::Committing
+                | Phase::Aborting(_),
+                _,
+            ) => false,
+        };
+        if ends {
+            let cause = Cause {
+                refusal,
+                participant: Some(from.clone()),
+            };
+            self.abort(now, transaction, cause, out);
         }
     }
 

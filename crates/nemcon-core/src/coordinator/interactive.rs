@@ -2,6 +2,7 @@
 //! end.
 
 use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::vec::Vec;
 
@@ -12,6 +13,7 @@ use super::{Coordinator, Output, Timer, refuse, reply};
 use crate::id::{Boot, Epoch, ParticipantName, Position, RequestId, TransactionId};
 use crate::limits;
 use crate::message::OperationsHash;
+use crate::planted::Bug;
 use crate::reason::{Reason, Refusal};
 use crate::time::Millis;
 
@@ -91,11 +93,12 @@ impl Coordinator {
         if matches!(txn.phase, Phase::Inquiring { .. }) {
             return out.now.push(refuse(request, not_begun(transaction)));
         }
+        let in_hand = asked.is_in_hand(&txn.branches);
         let Phase::Open(piece) = &mut txn.phase else {
             return self.wait_for_outcome(now, request, transaction, out);
         };
         if number == piece.number && number > 0 {
-            if !asked.is_like(&piece.brought) {
+            if !in_hand {
                 let why =
                     format!("piece {number} of transaction {transaction} was another request");
                 let refusal = Refusal::new(Reason::INVALID_REQUEST, why);
@@ -202,6 +205,7 @@ impl Coordinator {
             boot,
             brought,
         } = answer;
+        let planted = self.settings.planted;
         let Some((transaction, txn)) = self.running(position) else {
             return;
         };
@@ -211,6 +215,9 @@ impl Coordinator {
         let Some(branch) = txn.branches.get_mut(from) else {
             return;
         };
+        if planted.has(Bug::LaterBootCounts) {
+            branch.boot = Some(boot);
+        }
         let first = *branch.boot.get_or_insert(boot);
         if first != boot {
             let why = format!("participant {from} restarted and lost work of this transaction");
@@ -357,13 +364,34 @@ fn in_order<'a, T, I: Iterator<Item = (usize, T)>>(
 }
 
 impl Asked {
-    /// Whether it asks for what that is.
-    const fn is_like(&self, brought: &Brought) -> bool {
-        matches!(
-            (self, brought),
-            (Self::Operations(_), Brought::Results(_)) | (Self::Locks(_), Brought::Tokens(_))
-        )
+    /// Whether it is what the branches were last asked for.
+    fn is_in_hand(&self, branches: &BTreeMap<ParticipantName, Branch>) -> bool {
+        match self {
+            Self::Operations(operations) => {
+                all_placed(operations, branches, |branch| &branch.operations)
+            }
+            Self::Locks(locks) => all_placed(locks, branches, |branch| &branch.locks),
+        }
     }
+}
+
+/// Whether the branches have these, at their places, and no others.
+fn all_placed<T: PartialEq>(
+    asked: &[(ParticipantName, T)],
+    branches: &BTreeMap<ParticipantName, Branch>,
+    placed: impl Fn(&Branch) -> &Vec<(usize, T)>,
+) -> bool {
+    let count: usize = branches.values().map(|branch| placed(branch).len()).sum();
+    let mut asked = asked.iter().enumerate();
+    let known = |(place, (name, what)): (usize, &(ParticipantName, T))| {
+        branches.get(name).is_some_and(|branch| {
+            // They were given out in the order of their places.
+            let placed = placed(branch);
+            let at = placed.binary_search_by_key(&place, |(place, _)| *place);
+            at.is_ok_and(|at| placed.get(at).is_some_and(|(_, it)| it == what))
+        })
+    };
+    count > 0 && count == asked.len() && asked.all(known)
 }
 
 impl From<Brought> for Reply {

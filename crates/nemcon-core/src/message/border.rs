@@ -134,7 +134,7 @@ impl<R> Answer<R> {
             }
             Self::Waits { look, report } => Answer::Waits { look, report },
             Self::WaitFailed { victim, failed } => Answer::WaitFailed { victim, failed },
-            Self::Refused { attempt, refusal } => Answer::Refused { attempt, refusal },
+            Self::Refused { call, refusal } => Answer::Refused { call, refusal },
         }
     }
 }

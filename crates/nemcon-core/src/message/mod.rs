@@ -220,6 +220,8 @@ pub struct WaitsReport {
     pub at: Millis,
     /// The keys that are waited for.
     pub queues: Vec<Queue<Party>>,
+    /// How many more there are, for which an answer has no room.
+    pub left_out: usize,
 }
 
 /// Asks for a vote.
@@ -395,8 +397,8 @@ pub enum Answer<R> {
     },
     /// To any of them: out of order.
     Refused {
-        /// The attempt it was about, if it was about one.
-        attempt: Option<AttemptId>,
+        /// Which call was refused.
+        call: Call,
         /// Why.
         refusal: Refusal,
     },

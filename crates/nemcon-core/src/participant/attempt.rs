@@ -5,9 +5,9 @@ use alloc::vec::Vec;
 
 use super::event::State;
 use crate::history::History;
-use crate::id::{RequestId, TransactionId};
+use crate::id::{AttemptId, RequestId, TransactionId};
 use crate::lock::{LockKey, Mode, Token};
-use crate::message::{Operation, OperationsHash, Outcome, Peer, Task};
+use crate::message::{Call, Operation, OperationsHash, Outcome, Peer, Task};
 use crate::reason::Refusal;
 use crate::resource::Resource;
 use crate::time::Millis;
@@ -89,6 +89,19 @@ pub(super) enum Intent {
     },
     /// Decide.
     Decide { hash: OperationsHash },
+}
+
+impl Intent {
+    /// The call that asks for this, of that attempt: as the piece of that number, if
+    /// it is a piece.
+    pub(super) const fn call(&self, id: AttemptId, number: u32) -> Call {
+        match self {
+            Self::Rest | Self::Piece => Call::Execute(id, number),
+            Self::Locks => Call::AcquireLocks(id, number),
+            Self::Vote { .. } => Call::Prepare(id),
+            Self::Decide { .. } => Call::CommitOnePhase(id),
+        }
+    }
 }
 
 /// What a prepared attempt has promised, and how it asks for the outcome.

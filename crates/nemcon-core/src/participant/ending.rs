@@ -10,7 +10,7 @@ use super::pieces::piece_refused;
 use super::record::{Damaged, Record, ResolvedByHand};
 use super::{Damage, Lane, Output, Participant, Timer, reply};
 use crate::id::{AttemptId, RequestId};
-use crate::message::{Alone, Answer, Outcome, Vote};
+use crate::message::{Alone, Answer, Call, Outcome, Vote};
 use crate::planted::Bug;
 use crate::reason::{Reason, Refusal};
 use crate::resource::Resource;
@@ -63,7 +63,7 @@ impl<R: Resource> Participant<R> {
         match self.attempts.get(&id).map(|attempt| &attempt.phase) {
             Some(Phase::Active(active)) if matches!(active.intent, Intent::Decide { .. }) => {
                 // Only our own answer decides a one-phase commit.
-                return self.refuse_ended(request, id, out);
+                return self.refuse_ended(request, id, Call::Abort(id), out);
             }
             Some(Phase::Active(_) | Phase::Holding { .. }) => {
                 let why = "the coordinator aborted the attempt";
@@ -80,7 +80,7 @@ impl<R: Resource> Participant<R> {
                 let what = "abort of an attempt that was told to commit".to_string();
                 out.now
                     .push(Effect::Alarm(Alarm::ProtocolViolated { attempt: id, what }));
-                return self.refuse_ended(request, id, out);
+                return self.refuse_ended(request, id, Call::Abort(id), out);
             }
             Some(Phase::Finished(_)) => {}
             None => self.remember_abort(now, id),
@@ -218,10 +218,8 @@ impl<R: Resource> Participant<R> {
             self.record_damage(now, id, None, Outcome::Committed, why.clone(), out);
         }
         let refusal = Refusal::new(Reason::LOST_PREPARE, why);
-        let answer = Answer::Refused {
-            attempt: Some(id),
-            refusal,
-        };
+        let call = Call::Commit(id);
+        let answer = Answer::Refused { call, refusal };
         self.answer(Lane::After, id.coordinator, request, answer, out);
     }
 
@@ -381,7 +379,7 @@ impl<R: Resource> Participant<R> {
                     vote: Vote::No(refusal.clone()),
                 },
                 Intent::Decide { .. } => Answer::Refused {
-                    attempt: Some(id),
+                    call: Call::CommitOnePhase(id),
                     refusal: refusal.clone(),
                 },
                 Intent::Locks | Intent::Piece | Intent::Rest => {

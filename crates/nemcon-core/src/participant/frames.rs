@@ -14,7 +14,7 @@ use super::{Drain, Lane, Output, Participant, Timer};
 use crate::id::{AttemptId, CoordinatorId, Lsn, RequestId, TransactionId};
 use crate::lock::{LockKey, Mode};
 use crate::message::{
-    Alone, Answer, CommitOnePhase, Frame, Header, Hello, Operation, Outcome, Prepare, Task,
+    Alone, Answer, Call, CommitOnePhase, Frame, Header, Hello, Operation, Outcome, Prepare, Task,
     ToParticipant, Trace, Vote, Work,
 };
 use crate::planted::Bug;
@@ -37,10 +37,10 @@ impl<R: Resource> Participant<R> {
                 self.settings.name, self.id, header.participant
             );
             let refusal = Refusal::retryable(Reason::WRONG_PARTICIPANT, why);
-            let attempt = message.call().attempt();
+            let call = message.call();
             out.now.push(Effect::Answer {
                 request,
-                answer: Answer::Refused { attempt, refusal },
+                answer: Answer::Refused { call, refusal },
             });
             return;
         }
@@ -50,13 +50,14 @@ impl<R: Resource> Participant<R> {
                 header.coordinator
             );
             let refusal = Refusal::new(Reason::PEER_REFUSED, why);
-            return self.refuse(header.coordinator, request, Some(attempt), refusal, out);
+            let (coordinator, call) = (header.coordinator, message.call());
+            return self.refuse(coordinator, request, call, refusal, out);
         }
         if let Some(refusal) = self.refusal_of_stranger(header.coordinator) {
-            let attempt = message.call().attempt();
+            let call = message.call();
             out.now.push(Effect::Answer {
                 request,
-                answer: Answer::Refused { attempt, refusal },
+                answer: Answer::Refused { call, refusal },
             });
             return;
         }
@@ -68,10 +69,10 @@ impl<R: Resource> Participant<R> {
                     header.epoch
                 );
                 let refusal = Refusal::retryable(Reason::STALE_EPOCH, why);
-                let attempt = message.call().attempt();
+                let call = message.call();
                 out.now.push(Effect::Answer {
                     request,
-                    answer: Answer::Refused { attempt, refusal },
+                    answer: Answer::Refused { call, refusal },
                 });
                 return;
             }
@@ -282,7 +283,7 @@ impl<R: Resource> Participant<R> {
                 (Intent::Rest | Intent::Piece | Intent::Locks | Intent::Decide { .. }, _) => {
                     let why = format!("attempt {id} is at other work here");
                     let refusal = Refusal::new(Reason::PEER_REFUSED, why);
-                    return self.refuse(id.coordinator, request, Some(id), refusal, out);
+                    return self.refuse(id.coordinator, request, Call::Prepare(id), refusal, out);
                 }
             },
             Phase::Holding { results, .. } => Vote::ReadOnly(results.clone()),
@@ -295,7 +296,7 @@ impl<R: Resource> Participant<R> {
                 | Finished::ReadAlone(_)
                 | Finished::DecidedAlone
                 | Finished::ByHand(_),
-            ) => return self.refuse_ended(request, id, out),
+            ) => return self.refuse_ended(request, id, Call::Prepare(id), out),
         };
         let lane = if matches!(vote, Vote::Yes(_)) {
             Lane::After
@@ -345,7 +346,7 @@ impl<R: Resource> Participant<R> {
     ) {
         let id = task.attempt;
         if let Some(refusal) = self.refusal_of_unknown(id) {
-            return self.refuse(id.coordinator, request, Some(id), refusal, out);
+            return self.refuse(id.coordinator, request, Call::Prepare(id), refusal, out);
         }
         let refusal = lost_work(id);
         let phase = Phase::Finished(Finished::Declined {
@@ -380,7 +381,13 @@ impl<R: Resource> Participant<R> {
         if let Some(entry) = self.alone.get(transaction) {
             if entry.hash != hash {
                 let refusal = reused(transaction);
-                return self.refuse(id.coordinator, request, Some(id), refusal, out);
+                return self.refuse(
+                    id.coordinator,
+                    request,
+                    Call::CommitOnePhase(id),
+                    refusal,
+                    out,
+                );
             }
             let lane = if entry.lsn > self.durable {
                 Lane::After
@@ -407,7 +414,13 @@ impl<R: Resource> Participant<R> {
         if is_unknown && forgotten {
             let why = format!("transaction {transaction} is as old as outcomes forgotten here");
             let refusal = Refusal::new(Reason::OUTCOME_FORGOTTEN, why);
-            return self.refuse(id.coordinator, request, Some(id), refusal, out);
+            return self.refuse(
+                id.coordinator,
+                request,
+                Call::CommitOnePhase(id),
+                refusal,
+                out,
+            );
         }
         let intent = Intent::Decide { hash };
         match self.attempts.get_mut(&id).map(|attempt| &mut attempt.phase) {
@@ -462,7 +475,13 @@ impl<R: Resource> Participant<R> {
                 (Intent::Rest | Intent::Piece | Intent::Locks | Intent::Vote { .. }, _) => {
                     let why = format!("attempt {id} is at other work here");
                     let refusal = Refusal::new(Reason::PEER_REFUSED, why);
-                    self.refuse(id.coordinator, request, Some(id), refusal, out);
+                    self.refuse(
+                        id.coordinator,
+                        request,
+                        Call::CommitOnePhase(id),
+                        refusal,
+                        out,
+                    );
                 }
             },
             Some(Phase::Finished(Finished::ReadAlone(results))) => {
@@ -481,7 +500,7 @@ impl<R: Resource> Participant<R> {
                 self.answer(Lane::After, id.coordinator, request, answer, out);
             }
             Some(Phase::Holding { .. } | Phase::Prepared(_) | Phase::Finished(_)) => {
-                self.refuse_ended(request, id, out);
+                self.refuse_ended(request, id, Call::CommitOnePhase(id), out);
             }
         }
     }
@@ -531,7 +550,7 @@ impl<R: Resource> Participant<R> {
         } = work;
         let (id, transaction) = (task.attempt, task.transaction);
         if let Some(refusal) = self.refusal_of_unknown(id) {
-            return self.refuse(id.coordinator, request, Some(id), refusal, out);
+            return self.refuse(id.coordinator, request, intent.call(id, 1), refusal, out);
         }
         let deadline = now + task.remaining;
         let spent = task.remaining == Span(0);
@@ -591,21 +610,27 @@ impl<R: Resource> Participant<R> {
         stopping.then(|| Refusal::retryable(Reason::NOT_SERVING, why))
     }
 
-    pub(super) fn refuse_ended(&mut self, request: RequestId, id: AttemptId, out: &mut Output<R>) {
+    pub(super) fn refuse_ended(
+        &mut self,
+        request: RequestId,
+        id: AttemptId,
+        call: Call,
+        out: &mut Output<R>,
+    ) {
         let why = format!("attempt {id} has ended here");
         let refusal = Refusal::retryable(Reason::ATTEMPT_ENDED, why);
-        self.refuse(id.coordinator, request, Some(id), refusal, out);
+        self.refuse(id.coordinator, request, call, refusal, out);
     }
 
     pub(super) fn refuse(
         &mut self,
         coordinator: CoordinatorId,
         request: RequestId,
-        attempt: Option<AttemptId>,
+        call: Call,
         refusal: Refusal,
         out: &mut Output<R>,
     ) {
-        let answer = Answer::Refused { attempt, refusal };
+        let answer = Answer::Refused { call, refusal };
         self.answer(Lane::Now, coordinator, request, answer, out);
     }
 }

@@ -89,6 +89,7 @@ impl<R: Resource> Participant<R> {
             intent,
         } = piece;
         let id = task.attempt;
+        let call = intent.call(id, number);
         let gap = || {
             let why = format!("piece {number} of attempt {id} does not follow what is held here");
             Refusal::retryable(Reason::WORK_LOST, why)
@@ -132,7 +133,7 @@ impl<R: Resource> Participant<R> {
                     active.task.lock_wait = task.lock_wait;
                     self.runnable.push_back(id);
                 } else {
-                    self.refuse(id.coordinator, request, Some(id), gap(), out);
+                    self.refuse(id.coordinator, request, call, gap(), out);
                 }
             }
             Some(Phase::Finished(Finished::Declined { refusal, .. })) => {
@@ -140,9 +141,9 @@ impl<R: Resource> Participant<R> {
                 let answer = piece_refused(id, number, self.boot, &intent, refusal);
                 self.answer(Lane::Now, id.coordinator, request, answer, out);
             }
-            None => self.refuse(id.coordinator, request, Some(id), gap(), out),
+            None => self.refuse(id.coordinator, request, call, gap(), out),
             Some(Phase::Holding { .. } | Phase::Prepared(_) | Phase::Finished(_)) => {
-                self.refuse_ended(request, id, out);
+                self.refuse_ended(request, id, call, out);
             }
         }
     }

@@ -9,7 +9,8 @@ use super::event::{Effect, Reply, Source};
 use super::{Lane, Output, Participant, Timer, reply};
 use crate::deadlock::{self, Deadlock, Graph, Link};
 use crate::id::{AttemptId, CoordinatorId, RequestId, TransactionId};
-use crate::lock::{Full, LockKey, Queue, Waiter};
+use crate::limits;
+use crate::lock::{self, Full, LockKey, Queue, Waiter};
 use crate::message::{Answer, FailWait, Party, ReportWaits, WaitsReport};
 use crate::planted::Bug;
 use crate::reason::{Reason, Refusal};
@@ -116,10 +117,13 @@ impl<R: Resource> Participant<R> {
         let old = |waiter: &Waiter<AttemptId>| now.since(waiter.since) >= ask.older;
         let queues = self.locks.contended();
         let queues = queues.filter(|queue| queue.waiters.iter().any(old));
+        let mut room = limits::QUEUES_BYTES_MAX;
+        let (queues, left_out) = lock::fitting(queues.map(|queue| self.told(queue)), &mut room);
         let report = WaitsReport {
             boot: self.boot,
             at: now,
-            queues: queues.map(|queue| self.told(queue)).collect(),
+            queues,
+            left_out,
         };
         let answer = Answer::Waits {
             look: ask.look,
@@ -164,13 +168,19 @@ impl<R: Resource> Participant<R> {
         max: usize,
         out: &mut Output<R>,
     ) {
-        let mut queues: Vec<Queue<Party>> = self
-            .locks
-            .page(after, max.saturating_add(1))
-            .map(|queue| self.told(queue))
-            .collect();
-        let more = queues.len() > max;
-        queues.truncate(max);
+        let page = self.locks.page(after, max.saturating_add(1));
+        let (mut queues, mut room) = (Vec::new(), limits::QUEUES_BYTES_MAX);
+        let mut more = false;
+        for queue in page.map(|queue| self.told(queue)) {
+            // One at least, or nobody would ever get beyond it.
+            let rest = room.checked_sub(queue.wire_bytes());
+            more = queues.len() == max || (rest.is_none() && !queues.is_empty());
+            if more {
+                break;
+            }
+            room = rest.unwrap_or(0);
+            queues.push(queue);
+        }
         let locks = Reply::Locks {
             at: now,
             queues,

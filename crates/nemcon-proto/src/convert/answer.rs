@@ -171,7 +171,12 @@ pub fn waits(
     look: u64,
     response: v1::GetWaitsForEdgesResponse,
 ) -> Result<Answer<Payload>, WireError> {
-    let report = report(response.boot, response.at, response.queues)?;
+    let report = report(
+        response.boot,
+        response.at,
+        response.queues,
+        response.left_out,
+    )?;
     Ok(Answer::Waits { look, report })
 }
 
@@ -451,7 +456,7 @@ fn alone(
 
 #[cfg(test)]
 mod tests {
-    use nemcon_core::message::OperationsHash;
+    use nemcon_core::message::{Call, OperationsHash};
     use nemcon_core::reason::Reason;
 
     use super::super::sample;
@@ -581,7 +586,7 @@ mod tests {
     #[test]
     fn a_refusal_is_no_response() {
         let refused = Answer::Refused {
-            attempt: None,
+            call: Call::Hello,
             refusal: no(),
         };
         let error = v1::CommitResponse::try_from(refused).unwrap_err();

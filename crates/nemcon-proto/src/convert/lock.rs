@@ -230,11 +230,13 @@ pub(super) fn report(
     boot: u64,
     at: Option<prost_types::Timestamp>,
     queues: Vec<v1::LockQueue>,
+    left_out: u64,
 ) -> Result<WaitsReport, WireError> {
     Ok(WaitsReport {
         boot: Boot(counted(boot, "boot")?),
         at: time(at, "at")?,
         queues: list(queues, "queues", QUEUES_MAX, Queue::try_from)?,
+        left_out: usize::try_from(left_out).unwrap_or(usize::MAX),
     })
 }
 
@@ -244,6 +246,7 @@ impl From<WaitsReport> for v1::GetWaitsForEdgesResponse {
             boot: report.boot.0,
             at: Some(timestamp(report.at)),
             queues: queues_there(report.queues),
+            left_out: report.left_out as u64,
         }
     }
 }
@@ -256,6 +259,7 @@ impl From<(ParticipantName, WaitsReport)> for v1::ParticipantWaits {
             boot: report.boot.0,
             at: Some(timestamp(report.at)),
             queues: queues_there(report.queues),
+            left_out: report.left_out as u64,
         }
     }
 }
@@ -267,7 +271,7 @@ impl TryFrom<v1::ParticipantWaits> for (ParticipantName, WaitsReport) {
         let participant = participant_name(waits.participant, "participant")?;
         // One that cannot say who waits has no boot number in its report.
         let boot = waits.boot.max(1);
-        let mut report = report(boot, waits.at, waits.queues)?;
+        let mut report = report(boot, waits.at, waits.queues, waits.left_out)?;
         report.boot = Boot(waits.boot);
         Ok((participant, report))
     }

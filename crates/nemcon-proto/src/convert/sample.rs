@@ -116,6 +116,7 @@ pub(super) fn report() -> WaitsReport {
         boot: Boot(6),
         at: Millis(3_456),
         queues: vec![queue()],
+        left_out: 2,
     }
 }
 

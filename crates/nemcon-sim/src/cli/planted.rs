@@ -178,7 +178,8 @@ fn in_campaign(bug: Bug, seeds: Range<u64>, wishes: Wishes) -> Option<Caught> {
 }
 
 fn in_model(bug: Bug) -> Option<Caught> {
-    Scenario::all().into_iter().find_map(|scenario| {
+    let mut scenarios = Scenario::all().into_iter().chain(Scenario::large());
+    scenarios.find_map(|scenario| {
         let report = model::check(scenario, Planted::bug(bug), cores());
         let broken = report.broken()?;
         Some(Caught::Model {

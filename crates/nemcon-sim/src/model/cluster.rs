@@ -24,7 +24,7 @@ use nemcon_core::time::Span;
 
 use super::audit;
 use super::network::Network;
-use super::node::{Facts, Node, Said, Subject, Told, applied};
+use super::node::{Facts, Node, Said, Subject, TimerKind, Told, applied};
 use super::packet::{FAILURE, Key, Packet, Place, Waiting, identity, name, participant_id};
 use super::refinement::Part;
 use super::registers::{self, Registers, payload};
@@ -121,8 +121,8 @@ impl Kind {
 /// A node in one state, and what is to be known of it.
 pub(super) struct Held {
     pub(super) kind: Kind,
-    /// Its armed timers; true: one that only says again what was said before.
-    pub(super) timers: Vec<bool>,
+    /// Its armed timers.
+    pub(super) timers: Vec<TimerKind>,
     pub(super) tail: usize,
     /// The outcomes it holds of attempts that were voted on, and of which
     /// transactions they are.
@@ -513,7 +513,7 @@ impl Cluster {
         let busy = machine.states().next().is_some();
         Held {
             timers: (0..machine.timers())
-                .map(|at| machine.repeats(at))
+                .map(|at| machine.timer_kind(at))
                 .collect(),
             tail: node.tail.len(),
             claims: Vec::new(),
@@ -554,7 +554,7 @@ impl Cluster {
         let unfinished = [Standing::Active, Standing::Holding, Standing::Prepared];
         Held {
             timers: (0..machine.timers())
-                .map(|at| machine.repeats(at))
+                .map(|at| machine.timer_kind(at))
                 .collect(),
             tail: node.tail.len(),
             claims: machine.attempts().filter_map(claim).collect(),
@@ -570,7 +570,7 @@ impl Cluster {
             // An open question or report is its timer's.
             busy: !standing(&unfinished).is_empty()
                 || machine.locks().holders().next().is_some()
-                || (0..machine.timers()).any(|at| machine.repeats(at)),
+                || (0..machine.timers()).any(|at| machine.timer_kind(at) == TimerKind::Repeat),
             part: self.participant_part(&node),
             beyond: false,
             broken: broken(&node).err(),

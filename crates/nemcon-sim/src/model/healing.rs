@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use nemcon_core::invariants::{self, Violation};
 
 use super::cluster::{Happening, Kind, NodeKey};
-use super::node::Said;
+use super::node::{Said, TimerKind};
 use super::packet::{Key, Place};
 use super::state::{Client, Explorer, State, bit, told};
 use super::{CONSERVATION, DAMAGE, FINISHED, TRUTH};
@@ -83,10 +83,10 @@ impl<'a> Quiet<'a> {
             let node = self.nodes[self.explorer.index(place)];
             let timers = self.explorer.cluster.node(node).timers.clone();
             // From the last, so that what is disarmed leaves the others' places.
-            for (timer, repeats) in timers.into_iter().enumerate().rev() {
+            for (timer, kind) in timers.into_iter().enumerate().rev() {
                 let node = self.nodes[self.explorer.index(place)];
                 let armed = self.explorer.cluster.node(node).timers.len();
-                if timer < armed && (repeats || !only_repeats) {
+                if timer < armed && (kind == TimerKind::Repeat || !only_repeats) {
                     self.step(place, Happening::Fire(timer));
                 }
             }

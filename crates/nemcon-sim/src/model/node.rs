@@ -116,14 +116,25 @@ impl Hash for Facts {
     }
 }
 
+/// What a timer is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TimerKind {
+    /// It says again what was said before.
+    Repeat,
+    /// It ends a wait for a lock.
+    LockWait,
+    /// It ends an attempt: a deadline or a lease.
+    End,
+}
+
 /// What the model needs of a machine, beyond its events.
 pub(super) trait Subject: Machine<Record: Clone + Hash> + Clone {
     /// How many timers are armed.
     fn timers(&self) -> usize;
     /// One of them, in words.
     fn timer(&self, at: usize) -> String;
-    /// Whether it only says again what was said before.
-    fn repeats(&self, at: usize) -> bool;
+    /// What it is for.
+    fn timer_kind(&self, at: usize) -> TimerKind;
     /// Fires one of them.
     fn fire(&mut self, at: usize, out: &mut Output<Self::Record, Self::Effect>);
     /// Hashes what its next steps depend on.
@@ -296,9 +307,11 @@ impl Subject for Coordinator {
             })
     }
 
-    fn repeats(&self, at: usize) -> bool {
-        let timer = self.armed().nth(at);
-        !matches!(timer, Some(coordinator::Timer::Deadline(_)))
+    fn timer_kind(&self, at: usize) -> TimerKind {
+        match self.armed().nth(at) {
+            Some(coordinator::Timer::Deadline(_)) => TimerKind::End,
+            _ => TimerKind::Repeat,
+        }
     }
 
     fn fire(&mut self, at: usize, out: &mut coordinator::Output) {
@@ -405,9 +418,13 @@ impl Subject for Participant<Registers> {
             })
     }
 
-    fn repeats(&self, at: usize) -> bool {
-        use participant::Timer::{Ask, Report, Suspect};
-        matches!(self.armed().nth(at), Some(Ask(_) | Report(_) | Suspect(_)))
+    fn timer_kind(&self, at: usize) -> TimerKind {
+        use participant::Timer::{Lease, LockWait};
+        match self.armed().nth(at) {
+            Some(LockWait(_)) => TimerKind::LockWait,
+            Some(Lease(_)) => TimerKind::End,
+            _ => TimerKind::Repeat,
+        }
     }
 
     fn fire(&mut self, at: usize, out: &mut participant::Output<Registers>) {

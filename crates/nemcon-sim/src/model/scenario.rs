@@ -37,6 +37,8 @@ pub struct Scenario {
     /// How often a coordinator looks for deadlocks. If it does at all, the numbers of
     /// looks and of waits tell states apart.
     pub(super) looks_max: u64,
+    /// Whether deadlines and leases run out.
+    pub(super) deadlines: bool,
     /// Whether each step is compared with textbook two-phase commit.
     pub(super) refines: bool,
     /// What must be seen at least once.
@@ -70,6 +72,8 @@ pub(super) struct Order {
     pub(super) operations: Vec<(usize, Action, bool)>,
     /// It is sent once the outcome of this one is told.
     pub(super) after: Option<usize>,
+    /// It is sent once the first piece of this one is done.
+    pub(super) once_locked: Option<usize>,
     /// How often it is sent at most.
     pub(super) sends: u8,
     /// How often its abort is asked for at most.
@@ -85,6 +89,7 @@ impl Order {
             coordinator,
             operations,
             after: None,
+            once_locked: None,
             sends: 1,
             aborts: 0,
             piecewise: false,
@@ -134,6 +139,12 @@ impl Order {
     /// Sent once the outcome of another is told.
     const fn once_told(mut self, other: usize) -> Self {
         self.after = Some(other);
+        self
+    }
+
+    /// Sent once another has its first piece done.
+    const fn once_locked(mut self, other: usize) -> Self {
+        self.once_locked = Some(other);
         self
     }
 
@@ -220,6 +231,7 @@ impl Scenario {
             forget_batch: 64,
             attempts_max: 3,
             looks_max: 0,
+            deadlines: true,
             refines: false,
             sights: &[],
         }
@@ -243,6 +255,7 @@ impl Scenario {
             Self::reused_id(),
             Self::late_duplicates(),
             Self::interactive(),
+            Self::interactive_reads(),
             Self::one_phase(),
             Self::reads(),
             Self::by_hand(),
@@ -313,6 +326,12 @@ impl Scenario {
             ],
             ..Self::new("late-duplicates", about, orders)
         }
+    }
+
+    /// Those that take minutes: explored by hand, and for mistakes that no other shows.
+    #[must_use]
+    pub fn large() -> Vec<Self> {
+        vec![Self::deadlock()]
     }
 
     fn peers() -> Self {
@@ -449,9 +468,46 @@ impl Scenario {
         }
     }
 
+    /// What is read piece by piece has to be true together.
+    fn interactive_reads() -> Self {
+        let about = "two registers are read piece by piece while one goes to the other, with a crash of their participant";
+        let reads = [0, 1].map(|register| (0, Action::Read(register), true));
+        let reader = Order::new(2, 0, reads.to_vec()).piecewise();
+        Self {
+            crashes: 1,
+            who_crashes: Who::Participants,
+            sights: &[Sight::Committed, Sight::Aborted, Sight::WorkLost],
+            ..Self::new(
+                "interactive-reads",
+                about,
+                vec![Order::shift(1, 0, 0), reader],
+            )
+        }
+    }
+
+    /// One has a register at p0 and wants one at p1, the other the other way round. The
+    /// younger one waits last.
+    fn deadlock() -> Self {
+        let about = "two transfers, one of them interactive, each in the other's way";
+        let there = Order::transfer(2, 0, 2).piecewise();
+        let back = Order::back(1, 0).once_locked(0);
+        Self {
+            deadlines: false,
+            looks_max: 2,
+            sights: &[
+                Sight::Committed,
+                Sight::Aborted,
+                Sight::LockTimeout,
+                Sight::Deadlock,
+            ],
+            ..Self::new("deadlock", about, vec![there, back])
+        }
+    }
+
     /// The one of that name.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
-        Self::all().into_iter().find(|it| it.name == name)
+        let mut known = Self::all().into_iter().chain(Self::large());
+        known.find(|it| it.name == name)
     }
 }

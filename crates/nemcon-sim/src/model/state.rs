@@ -10,7 +10,7 @@ use nemcon_core::message::{Answer, Outcome, ToParticipant, Vote};
 
 use super::cluster::{Cluster, Happening, Kind, NodeKey, Transition};
 use super::network::Network;
-use super::node::Told;
+use super::node::{TimerKind, Told};
 use super::packet::{Key, Packet, Place, coordinator_of, name};
 use super::scenario::{Failures, Who};
 use super::visited::Visited;
@@ -199,7 +199,11 @@ impl Explorer {
         for (at, order) in scenario.orders.iter().enumerate() {
             let place = Place::Coordinator(order.coordinator);
             let outcome = told::COMMITTED | told::ABORTED;
-            let waits = order.after.is_some_and(|it| state.told[it] & outcome == 0);
+            let told = order.after.is_none_or(|it| state.told[it] & outcome != 0);
+            let locked = order
+                .once_locked
+                .is_none_or(|it| state.clients[it].stage > 1);
+            let waits = !told || !locked;
             let client = state.clients[at];
             if order.piecewise {
                 let repeats = u8::from(client.asked);
@@ -224,8 +228,10 @@ impl Explorer {
         }
         for place in self.places() {
             let node = self.cluster.node(state.nodes[self.index(place)]);
-            for timer in 0..node.timers.len() {
-                add(place, Happening::Fire(timer));
+            for (timer, kind) in node.timers.iter().enumerate() {
+                if scenario.deadlines || *kind != TimerKind::End {
+                    add(place, Happening::Fire(timer));
+                }
             }
             for count in 1..=node.tail {
                 add(place, Happening::Flush(count));

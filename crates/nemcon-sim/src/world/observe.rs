@@ -195,7 +195,7 @@ const fn attempt_of<R>(answer: &Answer<R>) -> Option<AttemptId> {
         | Answer::Acknowledged { attempt, .. }
         | Answer::Released { attempt, .. }
         | Answer::DecidedAlone { attempt, .. } => Some(*attempt),
-        Answer::Refused { attempt, .. } => *attempt,
+        Answer::Refused { call, .. } => call.attempt(),
         Answer::Welcome { .. }
         | Answer::Traced { .. }
         | Answer::Waits { .. }

@@ -56,6 +56,7 @@ scenarios! {
     reused_id = "reused-id",
     late_duplicates = "late-duplicates",
     interactive = "interactive",
+    interactive_reads = "interactive-reads",
     one_phase = "one-phase",
     reads = "reads",
     by_hand = "by-hand",

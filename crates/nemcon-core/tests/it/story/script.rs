@@ -32,6 +32,8 @@ pub(crate) type Operation = (usize, Action, bool);
 pub(crate) enum Command {
     Run {
         transaction: String,
+        /// Of which one it is another try.
+        first: Option<String>,
         operations: Vec<Operation>,
         at: usize,
     },
@@ -347,11 +349,18 @@ impl Cluster {
         let transaction = name(transaction)?;
         let (rest, at) = self.place(rest)?;
         Ok(match command {
-            "run" => Command::Run {
-                transaction,
-                operations: self.operations(rest)?,
-                at: at.unwrap_or(0),
-            },
+            "run" => {
+                let (first, rest) = match rest {
+                    ["for", first, rest @ ..] => (Some(name(first)?), rest),
+                    rest => (None, rest),
+                };
+                Command::Run {
+                    transaction,
+                    first,
+                    operations: self.operations(rest)?,
+                    at: at.unwrap_or(0),
+                }
+            }
             "again" => Command::Again {
                 transaction,
                 operations: match rest {

@@ -103,9 +103,10 @@ impl Stage {
         match command {
             Command::Run {
                 transaction,
+                first,
                 operations,
                 at,
-            } => self.run(transaction, operations, at),
+            } => self.run(transaction, first.as_deref(), operations, at),
             Command::Again {
                 transaction,
                 operations,
@@ -163,14 +164,21 @@ impl Stage {
     fn run(
         &mut self,
         transaction: String,
+        first: Option<&str>,
         operations: Vec<Operation>,
         coordinator: usize,
     ) -> Result<(), String> {
         self.is_new(&transaction)?;
         self.must_be_up(Place::Coordinator(coordinator))?;
+        let first = match first {
+            None => None,
+            Some(first) => Some(self.known(first)?.id()),
+        };
         // Named first, so that the account can name it.
+        let id = self.world.mint();
         let order = Order {
-            transaction: self.world.mint(),
+            transaction: id,
+            first: first.unwrap_or(id),
             coordinator,
             operations,
         };

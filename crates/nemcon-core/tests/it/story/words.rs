@@ -247,8 +247,9 @@ impl Names {
                     Trace::Decided { alone, .. } => self.alone(&name, alone),
                 }
             }
-            Answer::Refused { attempt, refusal } => {
-                let about = attempt
+            Answer::Refused { call, refusal } => {
+                let about = call
+                    .attempt()
                     .map_or_else(String::new, |attempt| format!(" {}", self.attempt(attempt)));
                 format!("refused{about}: {}", refusal.reason)
             }
@@ -563,7 +564,7 @@ impl Names {
             | Answer::Released { attempt, .. }
             | Answer::DecidedAlone { attempt, .. } => self.transaction_of(*attempt),
             Answer::Traced { transaction, .. } => Some(*transaction),
-            Answer::Refused { attempt, .. } => self.transaction_of((*attempt)?),
+            Answer::Refused { call, .. } => self.transaction_of(call.attempt()?),
         }
     }
 }

@@ -17,8 +17,10 @@ impl World {
         coordinator: usize,
         operations: Vec<(usize, Action, bool)>,
     ) -> Order {
+        let transaction = self.mint();
         let order = Order {
-            transaction: self.mint(),
+            transaction,
+            first: transaction,
             coordinator,
             operations,
         };
@@ -49,7 +51,7 @@ impl World {
         let request = self.request(Place::Coordinator(coordinator), waiting);
         let begin = Begin {
             transaction,
-            age: transaction,
+            age: order.first,
             timeout: None,
             first_sent_to,
         };

@@ -54,6 +54,8 @@ pub(crate) enum Place {
 #[derive(Clone, Debug)]
 pub(crate) struct Order {
     pub(crate) transaction: TransactionId,
+    /// The first try of the same, which gives it its age.
+    pub(crate) first: TransactionId,
     pub(crate) coordinator: usize,
     pub(crate) operations: Vec<(usize, Action, bool)>,
 }
