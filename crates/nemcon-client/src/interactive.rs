@@ -4,6 +4,7 @@
 //! fails until then is no doubt about the outcome: the transaction aborts, by order
 //! or at its deadline.
 
+use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
 use nemcon_core::coordinator::event::{AddressedLock, AddressedOperation, Ending, Report};
@@ -15,6 +16,7 @@ use nemcon_core::reason::{Reason, Refusal};
 use nemcon_core::time::Span;
 use nemcon_proto::convert::{self, Begun, Opening, Piece, WireError};
 use nemcon_proto::v1;
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::coordinator::{Client, TIMEOUT_DEFAULT};
@@ -135,17 +137,42 @@ impl Client {
     /// reason that a rerun can help, all is done again in a new one that is as old as
     /// the first, until [`give_up_after`](crate::Settings::give_up_after) is over.
     ///
-    /// `work` may run several times, and must leave no other traces.
+    /// `work` may run several times, and must leave no other traces. It is lent the
+    /// transaction, and is to give it back by dropping it:
+    ///
+    /// ```no_run
+    /// # use nemcon_client::{AddressedOperation, Client, InteractError, Terms};
+    /// # async fn rent(client: Client, look: AddressedOperation, pay: AddressedOperation)
+    /// # -> Result<(), InteractError<&'static str>> {
+    /// client
+    ///     .interact(Terms::default(), |mut transaction| {
+    ///         let (look, pay) = (look.clone(), pay.clone());
+    ///         async move {
+    ///             let seen = transaction.execute([look]).await?;
+    ///             if seen.is_empty() {
+    ///                 return Err(InteractError::Work("nothing to pay from"));
+    ///             }
+    ///             transaction.execute([pay]).await?;
+    ///             Ok(())
+    ///         }
+    ///     })
+    ///     .await
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`InteractError::Client`] with [`ClientError::Unknown`] if the outcome of the
     /// last try is not known: it is never run again then. All the others mean that
     /// nothing has happened.
-    pub async fn interact<T, E>(
+    pub async fn interact<T, E, W, F>(
         &self,
         mut terms: Terms,
-        mut work: impl AsyncFnMut(&mut Interactive) -> Result<T, InteractError<E>>,
-    ) -> Result<T, InteractError<E>> {
+        mut work: W,
+    ) -> Result<T, InteractError<E>>
+    where
+        W: FnMut(Lent) -> F,
+        F: Future<Output = Result<T, InteractError<E>>>,
+    {
         let until = self.settings().give_up_at();
         let mut backoff = Backoff::new(self.settings());
         loop {
@@ -161,17 +188,52 @@ impl Client {
         }
     }
 
-    async fn try_once<T, E>(
+    async fn try_once<T, E, F: Future<Output = Result<T, InteractError<E>>>>(
         &self,
         terms: &Terms,
-        work: &mut impl AsyncFnMut(&mut Interactive) -> Result<T, InteractError<E>>,
+        work: &mut impl FnMut(Lent) -> F,
     ) -> Result<T, InteractError<E>> {
-        let mut transaction = self.begin(terms.clone()).await?;
+        let transaction = self.begin(terms.clone()).await?;
+        let (back, mut returned) = oneshot::channel();
+        let lent = Lent(Some((transaction, back)));
         // If it fails, the handle is dropped and asks for the abort.
-        let brought = work(&mut transaction).await?;
+        let brought = work(lent).await?;
+        let transaction = returned.try_recv().map_err(|_| InteractError::Kept)?;
         match transaction.commit().await?.ending {
             Ending::Committed(_) => Ok(brought),
             Ending::Aborted(cause) => Err(InteractError::Aborted(Box::new(cause))),
+        }
+    }
+}
+
+/// A transaction that [`Client::interact`] has lent to work in. Dropped, it goes back.
+//
+// By value, and not as `&mut`: the futures of closures that borrow cannot be said to
+// be `Send`, and whoever calls could not be spawned.
+#[derive(Debug)]
+pub struct Lent(Option<(Interactive, oneshot::Sender<Interactive>)>);
+
+impl Deref for Lent {
+    type Target = Interactive;
+
+    fn deref(&self) -> &Interactive {
+        let lent = self.0.as_ref();
+        &lent.expect("it is there until it is dropped").0
+    }
+}
+
+impl DerefMut for Lent {
+    fn deref_mut(&mut self) -> &mut Interactive {
+        let lent = self.0.as_mut();
+        &mut lent.expect("it is there until it is dropped").0
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        if let Some((transaction, back)) = self.0.take() {
+            // If nobody waits for it, it is dropped as well, and aborts.
+            let _ = back.send(transaction);
         }
     }
 }
@@ -332,6 +394,9 @@ pub enum InteractError<E> {
     /// The work itself gave up.
     #[error("the work was given up")]
     Work(E),
+    /// The work is done and has not given the transaction back.
+    #[error("the work has kept the transaction; drop it when it is done")]
+    Kept,
 }
 
 impl<E> InteractError<E> {
@@ -346,7 +411,8 @@ impl<E> InteractError<E> {
                 | ClientError::Unknown { .. }
                 | ClientError::Protocol { .. },
             )
-            | Self::Work(_) => false,
+            | Self::Work(_)
+            | Self::Kept => false,
         }
     }
 }

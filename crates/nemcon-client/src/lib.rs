@@ -40,7 +40,7 @@ pub use bank::{
 };
 pub use coordinator::{Client, Watch};
 pub use error::ClientError;
-pub use interactive::{InteractError, Interactive, Terms, lock};
+pub use interactive::{InteractError, Interactive, Lent, Terms, lock};
 pub use settings::Settings;
 pub use transaction::{ResultError, Transaction, new_transaction_id, operation, result};
 

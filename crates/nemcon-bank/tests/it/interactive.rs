@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use nemcon_client::{
-    AddressedOperation, Client, ClientError, Ending, InteractError, Interactive, Mode, Refused,
-    Report, Terms, Token, lock, operation, result,
+    AddressedOperation, Client, ClientError, Ending, InteractError, Interactive, Lent, Mode,
+    Refused, Report, Terms, Token, lock, operation, result,
 };
 use nemcon_core::message::Outcome;
 use nemcon_core::reason::Reason;
@@ -133,7 +133,7 @@ async fn those_that_keep_deadlocking_all_get_their_turn() {
         let client = cluster.client();
         for _ in 0..5 {
             let told: Result<(), InteractError<()>> = client
-                .interact(Terms::default(), async |transaction: &mut Interactive| {
+                .interact(Terms::default(), async |mut transaction: Lent| {
                     transaction.execute([withdraw(from.0, from.1, 1)]).await?;
                     transaction.execute([deposit(to.0, to.1, 1)]).await?;
                     Ok(())

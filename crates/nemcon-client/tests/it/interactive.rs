@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use nemcon_client::{
-    AddressedOperation, Client, ClientError, Ending, InteractError, Interactive, Mode, Settings,
-    Terms, lock, operation,
+    AddressedOperation, Client, ClientError, Ending, InteractError, Lent, Mode, Settings, Terms,
+    lock, operation,
 };
 use nemcon_core::message::{Outcome, Payload};
 use nemcon_core::reason::{Reason, Refusal};
@@ -115,9 +115,12 @@ async fn an_unanswered_piece_leaves_no_doubt_about_the_outcome() {
 
 type Told = Result<Vec<Payload>, InteractError<&'static str>>;
 
+async fn look(mut transaction: Lent) -> Told {
+    Ok(transaction.execute([read()]).await?)
+}
+
 async fn interact(fake: &Fake) -> Told {
-    let work = async |transaction: &mut Interactive| Ok(transaction.execute([read()]).await?);
-    client(fake).interact(terms(), work).await
+    client(fake).interact(terms(), look).await
 }
 
 #[tokio::test]
@@ -159,8 +162,7 @@ async fn a_commit_that_may_have_happened_is_never_done_again() {
         ..hurried()
     };
     let client = Client::new(fake.url.parse().unwrap(), settings);
-    let work = async |transaction: &mut Interactive| Ok(transaction.execute([read()]).await?);
-    let told: Told = client.interact(terms(), work).await;
+    let told = client.interact(terms(), look).await;
     let unknown = matches!(
         told,
         Err(InteractError::Client(ClientError::Unknown { .. }))
@@ -172,9 +174,31 @@ async fn a_commit_that_may_have_happened_is_never_done_again() {
 #[tokio::test]
 async fn work_that_gives_up_is_aborted_and_not_repeated() {
     let fake = Fake::start([Step::Commit]).await;
-    let work = async |_: &mut Interactive| Err(InteractError::Work("no mood for it"));
+    let work = async |_: Lent| Err(InteractError::Work("no mood for it"));
     let told: Told = client(&fake).interact(terms(), work).await;
     assert!(matches!(told, Err(InteractError::Work("no mood for it"))));
     came(&fake, "abort").await;
     assert_eq!(fake.begun().len(), 1);
+}
+
+#[tokio::test]
+async fn work_that_keeps_the_transaction_is_not_committed() {
+    let fake = Fake::start([Step::Commit]).await;
+    let mut kept = None;
+    let work = |transaction: Lent| {
+        kept = Some(transaction);
+        async { Ok(Vec::new()) }
+    };
+    let told: Told = client(&fake).interact(terms(), work).await;
+    assert!(matches!(told, Err(InteractError::Kept)), "{told:?}");
+    drop(kept);
+    came(&fake, "abort").await;
+}
+
+#[tokio::test]
+async fn whoever_interacts_can_be_spawned() {
+    let fake = Fake::start([Step::Commit, Step::Commit, Step::Commit]).await;
+    let client = client(&fake);
+    let told = tokio::spawn(async move { client.interact(terms(), look).await });
+    assert_eq!(told.await.unwrap().unwrap(), results());
 }

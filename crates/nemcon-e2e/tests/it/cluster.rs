@@ -37,6 +37,8 @@ const PLACES: u32 = 64;
 pub(crate) struct Cluster {
     // First, so that the nodes are dead before their directory goes.
     pub(crate) coordinator: Node,
+    /// Shares the banks with the other, if there is one.
+    second: Option<Node>,
     banks: BTreeMap<String, Node>,
     /// Whose data directory each bank has, as far as they have registered.
     ids: BTreeMap<String, ParticipantId>,
@@ -74,6 +76,20 @@ impl Cluster {
         Self::with_room(banks, 1).await
     }
 
+    /// Starts a cluster of two coordinators that share the banks, beside which no
+    /// other runs.
+    pub(crate) async fn start_alone_with_two(banks: &[&str]) -> Self {
+        let mut cluster = Self::with_room(banks, PLACES).await;
+        let second = Node::new("coordinator-2", "nemcon-coordinator", &[], cluster.dir());
+        let argument = format!("--coordinator={}", second.url());
+        for bank in cluster.banks.values_mut() {
+            bank.add_arguments(&[&argument]);
+        }
+        cluster.second = Some(second);
+        cluster.start_all().await;
+        cluster
+    }
+
     /// Starts a cluster beside which no other runs.
     pub(crate) async fn start_alone(banks: &[&str]) -> Self {
         let mut cluster = Self::with_room(banks, PLACES).await;
@@ -89,6 +105,7 @@ impl Cluster {
         let coordinator = Node::new("coordinator", "nemcon-coordinator", &[], dir.path());
         let mut cluster = Self {
             coordinator,
+            second: None,
             banks: BTreeMap::new(),
             ids: BTreeMap::new(),
             dir,
@@ -164,7 +181,8 @@ impl Cluster {
     }
 
     pub(crate) fn nodes(&mut self) -> impl Iterator<Item = &mut Node> {
-        std::iter::once(&mut self.coordinator).chain(self.banks.values_mut())
+        let coordinators = std::iter::once(&mut self.coordinator).chain(&mut self.second);
+        coordinators.chain(self.banks.values_mut())
     }
 
     pub(crate) fn banks(&self) -> impl Iterator<Item = &Node> {
@@ -176,6 +194,12 @@ impl Cluster {
         Client::connect(&self.coordinator.url()).unwrap()
     }
 
+    /// The same, of the second coordinator.
+    pub(crate) fn second_client(&self) -> Client {
+        let second = self.second.as_ref().expect("a second coordinator");
+        Client::connect(&second.url()).unwrap()
+    }
+
     /// A connection of its own that sends once, and shows statuses as they are.
     pub(crate) fn raw(&self) -> TransactionServiceClient<Channel> {
         TransactionServiceClient::new(channel(&self.coordinator.url()))
@@ -185,9 +209,15 @@ impl Cluster {
         BankClient::connect(&self.bank(bank).url()).unwrap()
     }
 
-    /// Waits until the coordinator knows every bank and can reach it.
+    /// Waits until every coordinator knows every bank and can reach it.
     pub(crate) async fn complete(&self) {
-        let client = self.client();
+        self.complete_at(self.client()).await;
+        if self.second.is_some() {
+            self.complete_at(self.second_client()).await;
+        }
+    }
+
+    async fn complete_at(&self, client: Client) {
         until("every bank is registered", SOON, async || {
             let views = client
                 .participants()

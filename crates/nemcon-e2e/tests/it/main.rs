@@ -10,6 +10,7 @@ mod backup;
 mod check;
 mod cluster;
 mod containers;
+mod contention;
 mod disk;
 mod doubt;
 mod errors;
