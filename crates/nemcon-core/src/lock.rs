@@ -312,11 +312,13 @@ struct Entry<O> {
 }
 
 impl<O: Ord + Copy> Entry<O> {
-    /// Whether `owner` could hold the key in `mode` beside the other holders.
+    /// Whether `owner` could hold the key in `mode` beside the other holders. They are
+    /// compatible with each other, so that one of them stands for all.
     fn admits(&self, owner: O, mode: Mode) -> bool {
-        self.holders
-            .iter()
-            .all(|(holder, held)| *holder == owner || mode.is_compatible_with(held.mode))
+        let mut others = self.holders.iter().filter(|(holder, _)| **holder != owner);
+        others
+            .next()
+            .is_none_or(|(_, held)| mode.is_compatible_with(held.mode))
     }
 
     fn queue(&self, key: &LockKey) -> Queue<O> {
