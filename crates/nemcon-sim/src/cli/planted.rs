@@ -142,19 +142,35 @@ pub(super) fn run(args: &Args) -> Result<bool, Error> {
 /// is seen where nothing else makes it take long.
 const CALM: u64 = 500;
 
-/// Seeds that are tried before scenarios are explored: few mistakes need more, and
-/// those that need a rare schedule are found sooner where all are taken.
-const FEW: u64 = 20_000;
+/// Seeds that most mistakes show themselves in.
+const FEW: u64 = 2_000;
 
+/// Seeds that are cheaper than all schedules of the larger scenarios.
+const MANY: u64 = 20_000;
+
+/// Scenarios that take seconds, all together: the first ones.
+const SMALL: usize = 11;
+
+/// Tries what is cheap first. A mistake that needs a rare schedule is found sooner
+/// where all are taken.
 fn catch(bug: Bug, seeds: u64) -> Option<Caught> {
     let calm = Wishes {
         faults: Vec::new(),
         ..Wishes::default()
     };
+    let seeded = |from: u64, to: u64| {
+        let range = from.min(seeds)..to.min(seeds);
+        in_campaign(bug, range, Wishes::default())
+    };
+    let mut small = Scenario::all();
+    let larger = small.split_off(SMALL);
     in_campaign(bug, 0..CALM.min(seeds), calm)
-        .or_else(|| in_campaign(bug, 0..FEW.min(seeds), Wishes::default()))
-        .or_else(|| in_model(bug))
-        .or_else(|| in_campaign(bug, FEW.min(seeds)..seeds, Wishes::default()))
+        .or_else(|| seeded(0, FEW))
+        .or_else(|| in_model(bug, small))
+        .or_else(|| seeded(FEW, MANY))
+        .or_else(|| in_model(bug, Scenario::large()))
+        .or_else(|| in_model(bug, larger))
+        .or_else(|| seeded(MANY, seeds))
 }
 
 fn in_campaign(bug: Bug, seeds: Range<u64>, wishes: Wishes) -> Option<Caught> {
@@ -177,9 +193,8 @@ fn in_campaign(bug: Bug, seeds: Range<u64>, wishes: Wishes) -> Option<Caught> {
     })
 }
 
-fn in_model(bug: Bug) -> Option<Caught> {
-    let mut scenarios = Scenario::all().into_iter().chain(Scenario::large());
-    scenarios.find_map(|scenario| {
+fn in_model(bug: Bug, scenarios: Vec<Scenario>) -> Option<Caught> {
+    scenarios.into_iter().find_map(|scenario| {
         let report = model::check(scenario, Planted::bug(bug), cores());
         let broken = report.broken()?;
         Some(Caught::Model {
