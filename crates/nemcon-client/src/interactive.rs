@@ -13,8 +13,7 @@ use nemcon_core::id::{CoordinatorId, Epoch, ParticipantName, TransactionId};
 use nemcon_core::lock::{Mode, Token};
 use nemcon_core::message::{LockRequest, Payload};
 use nemcon_core::reason::{Reason, Refusal};
-use nemcon_core::time::Span;
-use nemcon_proto::convert::{self, Begun, Opening, Piece, WireError};
+use nemcon_proto::convert::{self, Begun, Piece, WireError};
 use nemcon_proto::v1;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -22,7 +21,7 @@ use tokio::time::Instant;
 use crate::coordinator::{Client, TIMEOUT_DEFAULT};
 use crate::error::ClientError;
 use crate::settings::Backoff;
-use crate::transaction::{millis, new_transaction_id};
+use crate::transaction::{new_transaction_id, opening};
 
 /// What an abort by a handle that is dropped gives as its reason.
 const DROPPED: &str = "the client gave it up";
@@ -76,15 +75,6 @@ impl Terms {
             ..self
         }
     }
-
-    fn opening(&self, first_sent_to: Option<CoordinatorId>) -> Opening {
-        Opening {
-            transaction: Some(self.id),
-            age: self.first,
-            timeout: self.timeout.map(|timeout| Span(millis(timeout).max(1))),
-            first_sent_to,
-        }
-    }
 }
 
 /// An interactive transaction that has begun.
@@ -117,7 +107,12 @@ impl Client {
         let delivery = self.undecided(terms.id);
         let send = |first_sent_to| {
             let mut service = self.transactions_service();
-            let request = v1::BeginTransactionRequest::from(terms.opening(first_sent_to));
+            let request = v1::BeginTransactionRequest::from(opening(
+                terms.id,
+                terms.first,
+                terms.timeout,
+                first_sent_to,
+            ));
             async move { service.begin_transaction(request).await }
         };
         let response = delivery.deliver(self.settings().call_timeout, send).await?;

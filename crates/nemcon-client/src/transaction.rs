@@ -6,7 +6,7 @@ use nemcon_core::coordinator::event::AddressedOperation;
 use nemcon_core::id::{CoordinatorId, ParticipantName, TransactionId};
 use nemcon_core::message::{Operation, Payload};
 use nemcon_core::time::{Millis, Span};
-use nemcon_proto::convert::Run;
+use nemcon_proto::convert::{Opening, Run};
 use prost::{Message, Name};
 use uuid::Uuid;
 
@@ -141,13 +141,25 @@ impl Transaction {
     /// As it is sent, naming the coordinator it went to first.
     pub(crate) fn request(&self, first_sent_to: Option<CoordinatorId>) -> Run {
         Run {
-            transaction: Some(self.id),
-            age: self.first,
-            // Zero would mean "the default", so the shortest is one.
-            timeout: self.timeout.map(|timeout| Span(millis(timeout).max(1))),
-            first_sent_to,
+            opening: opening(self.id, self.first, self.timeout, first_sent_to),
             operations: self.operations.clone(),
         }
+    }
+}
+
+/// The circumstances of a transaction as they are sent.
+pub(crate) fn opening(
+    id: TransactionId,
+    first: Option<TransactionId>,
+    timeout: Option<Duration>,
+    first_sent_to: Option<CoordinatorId>,
+) -> Opening {
+    Opening {
+        transaction: Some(id),
+        age: first,
+        // Zero would mean "the default", so the shortest is one.
+        timeout: timeout.map(|timeout| Span(millis(timeout).max(1))),
+        first_sent_to,
     }
 }
 

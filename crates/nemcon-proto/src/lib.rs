@@ -17,7 +17,7 @@
 pub mod convert;
 
 /// `nemcon.v1`: coordinators and participants.
-#[allow(missing_docs, unreachable_pub, clippy::all)] // generated
+#[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated")]
 pub mod v1 {
     tonic::include_proto!("nemcon.v1");
 }
@@ -25,7 +25,7 @@ pub mod v1 {
 /// `nemcon.bank.v1`: the bank and its actions.
 pub mod bank {
     /// The bank and its actions.
-    #[allow(missing_docs, unreachable_pub, clippy::all)] // generated
+    #[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated")]
     pub mod v1 {
         tonic::include_proto!("nemcon.bank.v1");
     }

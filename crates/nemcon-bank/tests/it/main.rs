@@ -1,6 +1,6 @@
 //! Banks as their customers meet them: a coordinator and banks in this process,
 //! each with its log in a temporary directory and on a port of its own.
-#![allow(clippy::unwrap_used)] // a test that cannot set up is to fail
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod accounts;
 mod cluster;

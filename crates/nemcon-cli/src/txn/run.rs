@@ -49,15 +49,21 @@ fn parse(text: &str) -> Result<Transaction, String> {
     let types = Types::new().map_err(|error| error.to_string())?;
     let request: v1::RunTransactionRequest = types.read(text).map_err(|error| error.to_string())?;
     let run = Run::try_from(request).map_err(|error| error.to_string())?;
-    let id = run.transaction;
+    let Run {
+        opening,
+        operations,
+    } = run;
+    let id = opening.transaction;
     let transaction = Transaction {
         id: id.unwrap_or_else(new_transaction_id),
-        first: run.age,
-        operations: run.operations,
-        timeout: run.timeout.map(|timeout| Duration::from_millis(timeout.0)),
+        first: opening.age,
+        operations,
+        timeout: opening
+            .timeout
+            .map(|timeout| Duration::from_millis(timeout.0)),
         // Whoever names the id may have used it before.
         may_have_run: id.is_some(),
-        first_sent_to: run.first_sent_to,
+        first_sent_to: opening.first_sent_to,
     };
     Ok(transaction)
 }

@@ -1,6 +1,6 @@
 //! The `nemcon` binary, run as people and scripts run it, against clusters of
 //! its own on free ports and in directories that are thrown away.
-#![allow(clippy::unwrap_used)] // a test that cannot set up is to fail
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod cluster;
 mod errors;

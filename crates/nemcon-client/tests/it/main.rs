@@ -1,5 +1,5 @@
 //! The client against a coordinator and a bank that fail as the script says.
-#![allow(clippy::unwrap_used)] // a test that cannot set up is to fail
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod bank;
 mod fake;

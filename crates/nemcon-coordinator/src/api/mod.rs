@@ -8,7 +8,7 @@ mod transaction;
 use std::sync::{Arc, OnceLock};
 
 use nemcon_core::coordinator::event::{Event, Reply, Report};
-use nemcon_core::id::{CoordinatorId, RequestId};
+use nemcon_core::id::{CoordinatorId, RequestId, TransactionId};
 use nemcon_core::reason::{Reason, Refusal};
 use nemcon_net::{Refused, to_status};
 use nemcon_node::front::{Front, NoAnswer};
@@ -40,6 +40,20 @@ impl Api {
     /// Like [`Api::ask`], for requests that are about no transaction.
     async fn ask_plainly(&self, event: impl FnOnce(RequestId) -> Event) -> Result<Reply, Status> {
         self.ask(event).await.map_err(|refused| to_status(&refused))
+    }
+
+    /// Like [`Api::ask`], for requests that have no room for an outcome: that the
+    /// transaction has ended is an error.
+    async fn ask_open(
+        &self,
+        transaction: TransactionId,
+        event: impl FnOnce(RequestId) -> Event,
+    ) -> Result<Reply, Status> {
+        match self.ask(event).await {
+            Ok(Reply::Finished(report)) => Err(self.ended(report)),
+            Ok(reply) => Ok(reply),
+            Err(refused) => Err(to_status(&refused.about(transaction))),
+        }
     }
 
     fn refused(&self, refusal: Refusal) -> Refused {

@@ -29,8 +29,11 @@ impl TransactionService for Api {
             .into_inner()
             .try_into()
             .map_err(|error| wire_status(&error))?;
-        let transaction = run.transaction.unwrap_or_else(chance::fresh_transaction);
-        let begin = run.begin(transaction);
+        let transaction = run
+            .opening
+            .transaction
+            .unwrap_or_else(chance::fresh_transaction);
+        let begin = run.opening.begin(transaction);
         let hash = hash::operations(&run.operations);
         let operations = run.operations;
         let event = |request| Event::RunRequested {
@@ -60,7 +63,7 @@ impl TransactionService for Api {
             .unwrap_or_else(chance::fresh_transaction);
         let begin = opening.begin(transaction);
         let event = |request| Event::BeginRequested { request, begin };
-        match self.ask(event).await.map_err(about(transaction))? {
+        match self.ask_open(transaction, event).await? {
             Reply::Begun { epoch } => {
                 let begun = Begun {
                     coordinator: self.identity()?,
@@ -69,7 +72,6 @@ impl TransactionService for Api {
                 };
                 Ok(Response::new(begun.into()))
             }
-            Reply::Finished(report) => Err(self.ended(report)),
             other => Err(self.misfit(&other)),
         }
     }
@@ -97,12 +99,11 @@ impl TransactionService for Api {
             number,
             operations,
         };
-        match self.ask(event).await.map_err(about(transaction))? {
+        match self.ask_open(transaction, event).await? {
             Reply::Executed(results) => {
                 let results = results.into_iter().map(convert::any).collect();
                 Ok(Response::new(v1::ExecuteOperationsResponse { results }))
             }
-            Reply::Finished(report) => Err(self.ended(report)),
             other => Err(self.misfit(&other)),
         }
     }
@@ -129,12 +130,11 @@ impl TransactionService for Api {
             number,
             locks,
         };
-        match self.ask(event).await.map_err(about(transaction))? {
+        match self.ask_open(transaction, event).await? {
             Reply::LocksAcquired(tokens) => {
                 let tokens = tokens.into_iter().map(Into::into).collect();
                 Ok(Response::new(v1::AcquireLocksResponse { tokens }))
             }
-            Reply::Finished(report) => Err(self.ended(report)),
             other => Err(self.misfit(&other)),
         }
     }

@@ -1,6 +1,6 @@
 //! A coordinator and its participants, all in this process, over real ports and
 //! real logs.
-#![allow(clippy::unwrap_used)] // in the helpers of tests, as in tests
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod cluster;
 mod register;

@@ -1,5 +1,5 @@
 //! Real connections on loopback: what a broken one looks like from outside.
-#![allow(clippy::unwrap_used)] // a test that cannot set up is to fail
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use nemcon_core::message::Failure;
 use nemcon_net::{Address, CALL_TIMEOUT, MESSAGE_BYTES_MAX, Unanswered, call, channel};

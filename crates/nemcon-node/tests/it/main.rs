@@ -1,5 +1,5 @@
 //! The shell around toy machines.
-#![allow(clippy::unwrap_used)] // in the helpers of tests, as in tests
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod driver;
 mod life;

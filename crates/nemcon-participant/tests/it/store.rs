@@ -24,7 +24,7 @@ pub(crate) struct Add {
 
 impl Add {
     /// Reads a number.
-    #[allow(dead_code)] // only where the store is looked into
+    #[allow(dead_code, reason = "only where the store is looked into")]
     pub(crate) fn nothing_to(name: &str) -> Self {
         Self {
             name: name.into(),

@@ -14,7 +14,7 @@ use super::transaction::ending;
 use super::value::span_ms;
 use crate::v1;
 
-/// An interactive transaction as a client begins it.
+/// A transaction as a client begins it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Opening {
     /// The client's id; `None` asks the coordinator to choose one.

@@ -1,20 +1,18 @@
 //! What clients ask of a coordinator, and what they are told.
 
 use nemcon_core::coordinator::event::{
-    AddressedOperation, Begin, BranchView, Ending, Report, State, View, VoteKind,
+    AddressedOperation, BranchView, Ending, Report, State, View, VoteKind,
 };
 use nemcon_core::history::History;
 use nemcon_core::id::{CoordinatorId, TransactionId};
 use nemcon_core::limits;
 use nemcon_core::message::{Outcome, Payload};
-use nemcon_core::time::Span;
 
 use super::error::{WireError, Within, choice, list, required};
-use super::frame::within_deadline;
 use super::id::{attempt, coordinator_id, optional, participant_name, shown, transaction_id};
-use super::interactive::addressed;
+use super::interactive::{Opening, addressed};
 use super::outcome::{definite, if_known, so_far};
-use super::value::{anys, payloads, sentence, span_ms, time, timestamp};
+use super::value::{anys, payloads, sentence, time, timestamp};
 use crate::v1;
 use crate::v1::watch_transactions_response::Event;
 
@@ -27,39 +25,26 @@ const LIST_DEFAULT: u32 = 100;
 /// A one-shot transaction as a client asks for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Run {
-    /// The client's id; `None` asks the coordinator to choose one.
-    pub transaction: Option<TransactionId>,
-    /// The id of its first try; `None`: this is the first.
-    pub age: Option<TransactionId>,
-    /// How long it may take; `None` for the coordinator's default.
-    pub timeout: Option<Span>,
-    /// The coordinator that an earlier try of the same request went to.
-    pub first_sent_to: Option<CoordinatorId>,
+    /// Its circumstances.
+    pub opening: Opening,
     /// What to do, and where.
     pub operations: Vec<AddressedOperation>,
 }
 
-impl Run {
-    /// The circumstances, once it is settled that the transaction is called `id`.
-    #[must_use]
-    pub fn begin(&self, id: TransactionId) -> Begin {
-        Begin {
-            transaction: id,
-            age: self.age.unwrap_or(id),
-            timeout: self.timeout,
-            first_sent_to: self.first_sent_to,
-        }
-    }
-}
-
 impl From<Run> for v1::RunTransactionRequest {
     fn from(run: Run) -> Self {
+        let v1::BeginTransactionRequest {
+            transaction_id,
+            timeout_ms,
+            coordinator_id,
+            first_transaction_id,
+        } = run.opening.into();
         Self {
-            transaction_id: shown(run.transaction),
+            transaction_id,
             operations: run.operations.into_iter().map(Into::into).collect(),
-            timeout_ms: run.timeout.map_or(0, span_ms),
-            coordinator_id: shown(run.first_sent_to),
-            first_transaction_id: shown(run.age),
+            timeout_ms,
+            coordinator_id,
+            first_transaction_id,
         }
     }
 }
@@ -68,15 +53,14 @@ impl TryFrom<v1::RunTransactionRequest> for Run {
     type Error = WireError;
 
     fn try_from(request: v1::RunTransactionRequest) -> Result<Self, WireError> {
-        let transaction = |text: &str, field| optional(text, |text| transaction_id(text, field));
-        let timeout = within_deadline(request.timeout_ms, "timeout_ms")?;
+        let opening = v1::BeginTransactionRequest {
+            transaction_id: request.transaction_id,
+            timeout_ms: request.timeout_ms,
+            coordinator_id: request.coordinator_id,
+            first_transaction_id: request.first_transaction_id,
+        };
         Ok(Self {
-            transaction: transaction(&request.transaction_id, "transaction_id")?,
-            age: transaction(&request.first_transaction_id, "first_transaction_id")?,
-            timeout: (timeout != Span(0)).then_some(timeout),
-            first_sent_to: optional(&request.coordinator_id, |text| {
-                coordinator_id(text, "coordinator_id")
-            })?,
+            opening: opening.try_into()?,
             operations: addressed(request.operations, "operations")?,
         })
     }
@@ -478,7 +462,7 @@ mod tests {
     use nemcon_core::coordinator::event::WaitingView;
     use nemcon_core::lock::LockKey;
     use nemcon_core::reason::Reason;
-    use nemcon_core::time::Millis;
+    use nemcon_core::time::{Millis, Span};
 
     use super::super::sample;
     use super::*;
@@ -495,10 +479,12 @@ mod tests {
 
     fn run() -> Run {
         Run {
-            transaction: Some(sample::transaction()),
-            age: Some(sample::first_transaction()),
-            timeout: Some(Span(1_234)),
-            first_sent_to: Some(sample::coordinator()),
+            opening: Opening {
+                transaction: Some(sample::transaction()),
+                age: Some(sample::first_transaction()),
+                timeout: Some(Span(1_234)),
+                first_sent_to: Some(sample::coordinator()),
+            },
             operations: vec![sample::operation("bank-a"), sample::operation("bank-b")],
         }
     }
@@ -541,10 +527,7 @@ mod tests {
     #[test]
     fn a_run_goes_there_and_back() {
         let bare = Run {
-            transaction: None,
-            age: None,
-            timeout: None,
-            first_sent_to: None,
+            opening: Opening::default(),
             operations: vec![sample::operation("bank-a")],
         };
         for run in [run(), bare] {
@@ -556,8 +539,13 @@ mod tests {
     #[test]
     fn a_transaction_is_as_old_as_its_first_try() {
         let id = sample::transaction();
-        assert_eq!(run().begin(id).age, sample::first_transaction());
-        assert_eq!(Run { age: None, ..run() }.begin(id).age, id);
+        let opening = run().opening;
+        assert_eq!(opening.begin(id).age, sample::first_transaction());
+        let first = Opening {
+            age: None,
+            ..opening
+        };
+        assert_eq!(first.begin(id).age, id);
     }
 
     fn refused(change: impl FnOnce(&mut v1::RunTransactionRequest)) -> WireError {
