@@ -89,8 +89,14 @@ impl Line {
     }
 }
 
-/// What a status means: a refusal, silence, or a breach.
+/// What a status means: a refusal, silence, a call that nobody has to serve, or a
+/// breach.
 fn refusal(call: Call, status: &Status) -> Told<Answer<Payload>> {
+    if status.code() == Code::Unimplemented
+        && let Some(why) = without(call)
+    {
+        return Err(Ended::Skipped(why));
+    }
     if let Some(Refused { refusal, .. }) = Refused::read(status)
         && refusal.reason != Reason::NOT_SERVING
     {
@@ -99,6 +105,24 @@ fn refusal(call: Call, status: &Status) -> Told<Answer<Payload>> {
     match Unanswered::of(status) {
         Unanswered::Refused(Refused { refusal, .. }) => Ok(Answer::Refused { call, refusal }),
         Unanswered::Failed(_) => Err(unanswered(name(call), status)),
+    }
+}
+
+/// What a participant does without that answers this call with UNIMPLEMENTED, if
+/// that is right.
+const fn without(call: Call) -> Option<&'static str> {
+    match call {
+        Call::Execute(..) => Some("Execute is UNIMPLEMENTED"),
+        Call::AcquireLocks(..) => Some("AcquireLocks is UNIMPLEMENTED"),
+        Call::ReportWaits(_) => Some("GetWaitsForEdges is UNIMPLEMENTED"),
+        Call::FailWait(_) => Some("FailWait is UNIMPLEMENTED"),
+        Call::Hello
+        | Call::Prepare(_)
+        | Call::Commit(_)
+        | Call::Abort(_)
+        | Call::Release(_)
+        | Call::CommitOnePhase(_)
+        | Call::Inquire(_) => None,
     }
 }
 

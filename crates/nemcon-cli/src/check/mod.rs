@@ -10,6 +10,7 @@
 //! - [`subject`]: who is checked, and with which actions;
 //! - [`rule`]: what a rule is; [`rules`]: all of them, a chapter to a file;
 //! - [`stage`]: the coordinator that is played, and what stories are made of;
+//!   [`pieces`]: the same for interactive work and waits;
 //! - [`mod@line`]: the calls; [`oracle`]: the answers to one in doubt.
 //!
 //! Only what a participant says, and what its own data say when they are read, is
@@ -17,6 +18,7 @@
 
 mod line;
 mod oracle;
+mod pieces;
 mod rule;
 mod rules;
 mod stage;
@@ -55,7 +57,8 @@ Example, for a bank with an account:
                 \"amountMinor\": 1, \"currency\": \"CZK\", \"contra\": \"CONTRA_CASH\"}' \\
       --read '{\"@type\": \"type.googleapis.com/nemcon.bank.v1.Read\", \"account\": \"alice\"}' \\
       --refused '{\"@type\": \"type.googleapis.com/nemcon.bank.v1.Deposit\", \"account\": \"nobody\",
-                  \"amountMinor\": 1, \"currency\": \"CZK\"}'";
+                  \"amountMinor\": 1, \"currency\": \"CZK\"}' \\
+      --lock alice";
 
 /// Whom to check, and with what.
 #[derive(Debug, Args)]
@@ -72,6 +75,9 @@ pub(crate) struct Check {
     /// An action that is always refused for a reason of the business
     #[arg(long, value_name = "JSON")]
     refused: Option<String>,
+    /// The name of a key that --write locks, as clients lock it by name
+    #[arg(long, value_name = "NAME")]
+    lock: Option<String>,
     /// A descriptor set with the types of the actions (protoc --include_imports
     /// --descriptor_set_out); the bank's are known
     #[arg(long, value_name = "FILE")]

@@ -37,7 +37,7 @@ const DEADLINE: Span = Span(10_000);
 pub(super) const SOON: Duration = Duration::from_secs(8);
 
 /// How often is looked again.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
+pub(super) const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// The actions that are tried, as the operator gave them.
 #[derive(Clone, Debug)]
@@ -48,6 +48,8 @@ pub(super) struct Actions {
     pub(super) read: Payload,
     /// Is refused for a reason of the business.
     pub(super) refused: Option<Payload>,
+    /// Name of a key that `write` locks.
+    pub(super) lock: Option<String>,
 }
 
 /// One attempt of the played coordinator.
@@ -202,7 +204,8 @@ impl Stage {
         self.work(action, false)
     }
 
-    fn task(&self, work: &Try) -> Task {
+    /// The circumstances of work that is sent now.
+    pub(super) fn task(&self, work: &Try) -> Task {
         Task {
             attempt: work.attempt,
             transaction: work.transaction,

@@ -61,6 +61,7 @@ fn actions(arguments: &Check) -> Result<Actions, Failure> {
         write: action("--write", &arguments.write)?,
         read: action("--read", &arguments.read)?,
         refused: refused.map(|text| action("--refused", text)).transpose()?,
+        lock: arguments.lock.clone(),
     })
 }
 

@@ -62,6 +62,8 @@ async fn the_bank_keeps_every_rule_that_is_written_down() {
             READ,
             "--refused",
             REFUSED,
+            "--lock",
+            "alice",
             "--json",
         ],
     );

@@ -5,10 +5,12 @@
 
 pub(super) mod alone;
 pub(super) mod doubt;
+pub(super) mod interactive;
 pub(super) mod locks;
 pub(super) mod order;
 pub(super) mod restart;
 pub(super) mod votes;
+pub(super) mod waits;
 
 use super::rule::Rule;
 
@@ -19,6 +21,8 @@ pub(super) const CHAPTERS: &[(&str, &[Rule])] = &[
     ("order", order::RULES),
     ("in doubt", doubt::RULES),
     ("one participant", alone::RULES),
+    ("interactive work", interactive::RULES),
+    ("waits", waits::RULES),
 ];
 
 /// The chapter that needs one.
