@@ -9,6 +9,7 @@ use nemcon_proto::v1;
 use nemcon_proto::v1::participant_admin_service_client::ParticipantAdminServiceClient;
 use nemcon_proto::v1::transaction_service_client::TransactionServiceClient;
 use tokio::task::JoinSet;
+use tonic::Status;
 use tonic::transport::Channel;
 
 use super::{put, sized, take};
@@ -18,6 +19,9 @@ use nemcon_e2e::until;
 
 /// How long their transactions may take.
 const DEADLINE: Duration = Duration::from_secs(3);
+
+/// How long those wait who find everything locked, before they are gone.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// How many accounts they want, so that most of them wait.
 const ACCOUNTS: usize = 50;
@@ -30,12 +34,27 @@ async fn who_vanishes_leaves_no_lock_behind() {
         cluster.open(&format!("bank-b/{number}"), 1_000).await;
     }
     let count = sized(1_000, 100);
-    let mut clients = JoinSet::new();
-    for number in 0..count {
-        clients.spawn(vanish(cluster.raw(), number));
+    // Each has a connection of its own, made beforehand: who does not get through
+    // cannot vanish in the middle.
+    let mut connected = Vec::new();
+    for _ in 0..count {
+        let mut service = cluster.raw();
+        let hello = v1::ListTransactionsRequest::default();
+        service.list_transactions(hello).await.unwrap();
+        connected.push(service);
     }
-    let held: usize = clients.join_all().await.into_iter().map(usize::from).sum();
-    assert!(held >= ACCOUNTS, "{held} of {count} had their locks");
+    // The first have their locks for certain; the others come all at once, and find
+    // everything locked.
+    let waiting = connected.split_off(ACCOUNTS);
+    for (number, service) in connected.into_iter().enumerate() {
+        begin_and_take(service, number).await.unwrap();
+    }
+    let mut clients = JoinSet::new();
+    for (number, service) in waiting.into_iter().enumerate() {
+        let gone = tokio::time::timeout(PATIENCE, begin_and_take(service, number));
+        clients.spawn(async move { drop(gone.await) });
+    }
+    clients.join_all().await;
     until("no lock is left", SOON, async || {
         for bank in ["bank-a", "bank-b"] {
             let mut service = ParticipantAdminServiceClient::new(channel(
@@ -59,16 +78,18 @@ async fn who_vanishes_leaves_no_lock_behind() {
     }
 }
 
-/// Begins, asks for locks, and is gone a moment later, whether it has them or not.
-/// Says whether it had.
-async fn vanish(mut service: TransactionServiceClient<Channel>, number: usize) -> bool {
+/// Begins a transaction and takes locks for it, and is never heard of again.
+async fn begin_and_take(
+    mut service: TransactionServiceClient<Channel>,
+    number: usize,
+) -> Result<(), Status> {
     let begin = v1::BeginTransactionRequest {
         transaction_id: new_transaction_id().to_string(),
         timeout_ms: DEADLINE.as_millis() as u32,
         ..v1::BeginTransactionRequest::default()
     };
     let transaction_id = begin.transaction_id.clone();
-    let begun = service.begin_transaction(begin).await.unwrap().into_inner();
+    let begun = service.begin_transaction(begin).await?.into_inner();
     let account = (number % ACCOUNTS).to_string();
     let work = [take("bank-a", &account, 1), put("bank-b", &account, 1)];
     let work = nemcon_client::Transaction::new(work);
@@ -78,9 +99,5 @@ async fn vanish(mut service: TransactionServiceClient<Channel>, number: usize) -
         number: 1,
         operations: request(&work).operations,
     };
-    let answer = service.execute_operations(piece);
-    matches!(
-        tokio::time::timeout(Duration::from_millis(500), answer).await,
-        Ok(Ok(_))
-    )
+    service.execute_operations(piece).await.map(drop)
 }
