@@ -52,5 +52,6 @@ pub mod participant;
 pub mod planted;
 pub mod reason;
 pub mod resource;
+pub mod saga;
 pub mod time;
 pub mod timers;

@@ -33,7 +33,7 @@ mod registration;
 mod serve;
 mod settings;
 
-pub use decode::{Decode, invalid_action};
+pub use decode::{Decode, invalid_action, no_inputs};
 pub use handle::{Handle, Peeked};
 pub use serve::{ServeResource, serve};
 pub use settings::Settings;

@@ -131,6 +131,7 @@ impl Coordinator {
                 begun: Some(tick),
                 ..Stamps::default()
             },
+            tried: None,
         }
     }
 

@@ -297,6 +297,7 @@ impl<S: Subject> World<'_, S> {
             let operation = Operation {
                 action: Ok(action_payload(place)),
                 read_only: marked && !step.what.writes(),
+                inputs: Vec::new(),
             };
             (name(step.at), operation)
         };
@@ -362,6 +363,8 @@ impl<S: Subject> World<'_, S> {
             | Reply::LocksAcquired(_)
             | Reply::Waits(_)
             | Reply::Statistics(_)
+            | Reply::Saga(_)
+            | Reply::Sagas { .. }
             | Reply::Done => {}
         }
     }

@@ -243,6 +243,7 @@ impl World {
             | Effect::Link { .. }
             | Effect::Unlink { .. }
             | Effect::Changed(_)
+            | Effect::SagaChanged { .. }
             | Effect::Drained => None,
         }
     }
@@ -313,6 +314,7 @@ impl World {
             let operation = Operation {
                 action: Ok(payload),
                 read_only: false,
+                inputs: Vec::new(),
             };
             (bank(number), operation)
         };
@@ -757,6 +759,7 @@ fn a_log_whose_checkpoint_repeats_outcomes_as_records_is_read() {
             begun_at: BEGINNING,
             at: BEGINNING,
             promised: None,
+            results: None,
         }),
         Record::Ended {
             attempt: position(1),

@@ -220,7 +220,7 @@ impl World {
                     call: frame.message.call(),
                 };
                 let request = self.request(Place::Participant(to), waiting);
-                let frame = frame.map_actions(|payload| Ok(action(&payload)));
+                let frame = frame.map_actions(|payload, _| Ok(action(&payload)));
                 self.tell_participant(to, ParticipantEvent::FrameReceived { request, frame });
             }
             Packet::Answer { from, to, answer } => {
@@ -359,7 +359,8 @@ impl World {
                     let drained = Overheard::Drained(Place::Coordinator(at));
                     self.overheard.push(drained);
                 }
-                CoordinatorEffect::Link { .. }
+                CoordinatorEffect::SagaChanged { .. }
+                | CoordinatorEffect::Link { .. }
                 | CoordinatorEffect::Unlink { .. }
                 | CoordinatorEffect::Changed(_) => {}
             }
