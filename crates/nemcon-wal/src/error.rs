@@ -229,6 +229,40 @@ pub enum OpenError {
         /// The last page that is there.
         found_page: u64,
     },
+    /// A database is missing beside what says that there is a log.
+    #[error("the database {} is missing. {WAY_OUT}", path.display())]
+    NoDatabase {
+        /// Where it has to be.
+        path: PathBuf,
+    },
+    /// The data is older than the log beside it can make up for.
+    #[error(
+        "the data in {} is older than its log: it is complete up to page {found}, but the log begins its replay at page {expected}. {WAY_OUT}",
+        dir.display()
+    )]
+    StaleData {
+        /// The log's directory.
+        dir: PathBuf,
+        /// Where the newest closed checkpoint lets replay start.
+        expected: u64,
+        /// The page before which the data has everything.
+        found: u64,
+    },
+    /// The data belongs to another log.
+    #[error(
+        "the data in {} belongs to another log: it says that page {page} begins with record {found}, which begins with {expected}. {WAY_OUT}",
+        dir.display()
+    )]
+    ForeignData {
+        /// The log's directory.
+        dir: PathBuf,
+        /// The page that the data names.
+        page: u64,
+        /// The record with which the log has that page begin.
+        expected: Lsn,
+        /// The record with which the data says it does.
+        found: Lsn,
+    },
     /// A page is missing between others, or before the first.
     #[error("the log in {} lacks page {expected}; the next one there is {found}. {WAY_OUT}", dir.display())]
     MissingPage {

@@ -20,6 +20,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::error::{LogError, OpenError};
+use crate::extent::Extent;
 use crate::mark::Mark;
 use crate::store::{Entry, Store};
 
@@ -32,8 +33,12 @@ pub enum Step {
     RemovePages,
     /// It writes or removes a value.
     WriteValue,
-    /// It makes pages and values durable.
+    /// It makes pages durable.
     Sync,
+    /// It says beside the values how far they are complete.
+    WriteExtent,
+    /// It makes values durable.
+    SyncValues,
     /// It writes the high-water mark.
     WriteMark,
     /// It makes the mark durable.
@@ -174,6 +179,19 @@ impl<S: Store> Store for Faulty<S> {
         })
     }
 
+    fn write_extent(&mut self, extent: Extent) -> Result<(), LogError> {
+        let doing = "writing how far the data is complete";
+        self.take(Step::WriteExtent, doing, |store| store.write_extent(extent))
+    }
+
+    fn sync_values(&mut self) -> Result<(), LogError> {
+        let delay = self.faults.state().flush_delay;
+        if !delay.is_zero() {
+            std::thread::sleep(delay);
+        }
+        self.take(Step::SyncValues, "a flush of the data", Store::sync_values)
+    }
+
     fn sync(&mut self) -> Result<Duration, LogError> {
         let delay = self.faults.state().flush_delay;
         if !delay.is_zero() {
@@ -203,6 +221,10 @@ impl<S: Store> Store for Faulty<S> {
 
     fn read_mark(&self) -> Result<Mark, OpenError> {
         self.store.read_mark()
+    }
+
+    fn read_extent(&self) -> Result<Option<Extent>, OpenError> {
+        self.store.read_extent()
     }
 
     fn pages(&self) -> impl DoubleEndedIterator<Item = Entry<Self::Bytes>> {

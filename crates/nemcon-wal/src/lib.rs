@@ -9,8 +9,8 @@
 //! ```text
 //!  append, flush,      ┌────────┐   pages, values    ┌──────────────┐
 //!  write_back, … ────▶ │ writer │ ─────────────────▶ │ store        │
-//!                      │        │   sync             │  log tree    │
-//!  LogEvent ◀───────── │        │ ─────────────────▶ │  data tree   │
+//!                      │        │   sync             │  pages       │
+//!  LogEvent ◀───────── │        │ ─────────────────▶ │  values      │
 //!                      └────────┘   mark             │  mark        │
 //!                                                    └──────────────┘
 //! ```
@@ -18,8 +18,8 @@
 //! The writer (paging, order of syncs, checkpoints) and the recovery (what is
 //! checked before a node may start) are one piece of code over two stores:
 //!
-//! - `SledLog` (feature `sled`, on by default): one plain thread that owns a
-//!   sled database, with a real sync after each flush;
+//! - `SledLog` (feature `sled`, on by default): one plain thread that owns two
+//!   sled databases, with a real sync after each flush;
 //! - [`mem::MemLog`]: a store in memory that crashes, loses and fails on
 //!   demand, so that a simulator drives the true framing and the true order.
 //!
@@ -29,6 +29,8 @@
 //!   after the high-water mark says so too.
 //! - A value is written back only when the record that last changed it is
 //!   durable.
+//! - A checkpoint is closed only when all values it relies on are durable, and
+//!   a statement beside them says how far they are complete.
 //! - Pages are removed only when a checkpoint that replaces them is durable.
 //! - A failed write or sync is never tried again: the log stops, and the node
 //!   with it. Recovery is the only way back.
@@ -47,6 +49,7 @@ use std::time::Duration;
 pub mod backup;
 pub mod checkpoint;
 pub mod error;
+mod extent;
 pub mod faults;
 pub mod frame;
 pub mod mark;

@@ -37,18 +37,20 @@ use nemcon_core::machine::Stored;
 use crate::backup::source::Wanted;
 use crate::backup::{End, Piece, Sink};
 use crate::error::{LogError, OpenError};
+use crate::extent::Extent;
 use crate::faults::{Failure, Faults, Faulty, Step};
 use crate::mark::{MARK_BYTES, Mark, SLOT_BYTES};
-use crate::recover::{Opened, recover};
+use crate::recover::{self, Opened, recover};
 use crate::store::{Entry, Store};
 use crate::writer::{Command, Limits, Writer};
 use crate::{Log, Notify, Recovery};
 
-/// What a disk holds: pages, values and the mark.
+/// What a disk holds: pages, values, how far these are complete, and the mark.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Image {
     pages: BTreeMap<u64, Vec<u8>>,
     values: BTreeMap<Vec<u8>, Vec<u8>>,
+    extent: Option<Extent>,
     mark: Vec<u8>,
 }
 
@@ -58,6 +60,7 @@ impl Default for Image {
         Self {
             pages: BTreeMap::new(),
             values: BTreeMap::new(),
+            extent: None,
             mark: Mark::blank(),
         }
     }
@@ -84,6 +87,13 @@ impl Image {
         self.values.get_mut(key)
     }
 
+    /// Puts the data of another disk, all of it, in the place of this one's: as when
+    /// a directory was put back in part.
+    pub fn exchange_data(&mut self, other: &Self) {
+        self.values.clone_from(&other.values);
+        self.extent = other.extent;
+    }
+
     /// The mark's bytes, to look at or to damage.
     pub fn mark_mut(&mut self) -> &mut [u8] {
         &mut self.mark
@@ -95,6 +105,7 @@ impl Image {
             Write::RemovePage(page) => drop(self.pages.remove(&page)),
             Write::Value(key, Some(bytes)) => drop(self.values.insert(key, bytes)),
             Write::Value(key, None) => drop(self.values.remove(&key)),
+            Write::Extent(extent) => self.extent = Some(extent),
         }
     }
 }
@@ -109,7 +120,7 @@ pub struct Crash {
     /// How many of the writes and removals of pages since the last sync reached
     /// the disk, in order. More than there are means all, here and below.
     pub pages_kept: usize,
-    /// How many of the changes of values did.
+    /// How many of the changes of values since theirs did.
     pub values_kept: usize,
     /// The mark is the newest written, not the newest synced: true when only the
     /// process died, and by luck after a power cut.
@@ -145,6 +156,14 @@ enum Write {
     Page(u64, Vec<u8>),
     RemovePage(u64),
     Value(Vec<u8>, Option<Vec<u8>>),
+    Extent(Extent),
+}
+
+impl Write {
+    /// Whether it goes to the data, not to the log.
+    const fn is_of_data(&self) -> bool {
+        matches!(self, Self::Value(..) | Self::Extent(_))
+    }
 }
 
 /// Keeps what is on the disk apart from what is only written.
@@ -158,6 +177,15 @@ struct MemStore {
 }
 
 impl MemStore {
+    fn new(disk: Image) -> Self {
+        Self {
+            mark: disk.mark.clone(),
+            disk,
+            unsynced: Vec::new(),
+            free_bytes: u64::MAX,
+        }
+    }
+
     /// The disk as it would be if all writes reached it now.
     fn now(&self) -> Image {
         let mut now = self.disk.clone();
@@ -165,6 +193,18 @@ impl MemStore {
             now.perform(write.clone());
         }
         now
+    }
+
+    /// Performs the writes to one side, in their order.
+    fn sync_side(&mut self, data: bool) {
+        let (synced, rest) = std::mem::take(&mut self.unsynced)
+            .into_iter()
+            .partition(|write| write.is_of_data() == data);
+        self.unsynced = rest;
+        let synced: Vec<Write> = synced;
+        for write in synced {
+            self.disk.perform(write);
+        }
     }
 }
 
@@ -190,10 +230,18 @@ impl Store for MemStore {
         Ok(())
     }
 
+    fn write_extent(&mut self, extent: Extent) -> Result<(), LogError> {
+        self.unsynced.push(Write::Extent(extent));
+        Ok(())
+    }
+
+    fn sync_values(&mut self) -> Result<(), LogError> {
+        self.sync_side(true);
+        Ok(())
+    }
+
     fn sync(&mut self) -> Result<Duration, LogError> {
-        for write in self.unsynced.drain(..) {
-            self.disk.perform(write);
-        }
+        self.sync_side(false);
         Ok(Duration::ZERO)
     }
 
@@ -216,6 +264,10 @@ impl Store for MemStore {
         Mark::read(&self.mark).ok_or_else(|| OpenError::NoMark {
             path: "(memory)".into(),
         })
+    }
+
+    fn read_extent(&self) -> Result<Option<Extent>, OpenError> {
+        Ok(self.disk.extent)
     }
 
     fn pages(&self) -> impl DoubleEndedIterator<Item = Entry<Vec<u8>>> {
@@ -290,13 +342,7 @@ impl MemLog {
         notify: Notify,
     ) -> Result<(Self, Opened), OpenError> {
         image.mark.resize(MARK_BYTES, 0);
-        let mark = image.mark.clone();
-        let store = MemStore {
-            disk: image,
-            unsynced: Vec::new(),
-            mark,
-            free_bytes: u64::MAX,
-        };
+        let store = MemStore::new(image);
         let recovered = recover(&store, recovery)?;
         let faults = Faults::default();
         let store = Faulty {
@@ -393,7 +439,9 @@ impl MemLog {
                 }
             }
         }
-        image
+        let mut store = MemStore::new(image);
+        store.disk.extent = recover::extent_of_log(&store).ok().flatten();
+        store.disk
     }
 
     /// What made the log stop, if anything has.
@@ -449,9 +497,7 @@ impl MemLog {
             mark,
             ..
         } = self.writer.into_store().store;
-        let (values, pages): (Vec<_>, Vec<_>) = unsynced
-            .into_iter()
-            .partition(|write| matches!(write, Write::Value(..)));
+        let (values, pages): (Vec<_>, Vec<_>) = unsynced.into_iter().partition(Write::is_of_data);
         let pages = pages.into_iter().take(crash.pages_kept);
         for write in pages.chain(values.into_iter().take(crash.values_kept)) {
             disk.perform(write);

@@ -9,6 +9,7 @@ use nemcon_core::machine::Stored;
 
 use crate::Recovery;
 use crate::error::OpenError;
+use crate::extent::Extent;
 use crate::page::{self, Header, Kind};
 use crate::store::Store;
 use crate::value;
@@ -70,7 +71,8 @@ pub(crate) fn recover<S: Store>(
     let mark = store.read_mark()?;
     let (values, data_lsn) = load_values(store, recovery)?;
     let replay_from = replay_start(store)?;
-    let log = replay(store, replay_from, recovery)?;
+    let extent = store.read_extent()?;
+    let log = replay(store, replay_from, extent, recovery)?;
     // A value is written back only when its record is durable, so a value newer
     // than the log is as good a witness of a lost end as the mark.
     let expected = mark.lsn.max(data_lsn);
@@ -83,6 +85,7 @@ pub(crate) fn recover<S: Store>(
             found_page: log.last_page,
         });
     }
+    check_extent(store, replay_from, extent, &log)?;
     Ok(Recovered {
         mark_counter: mark.counter,
         clean: mark.clean,
@@ -140,10 +143,86 @@ fn replay_start<S: Store>(store: &S) -> Result<u64, OpenError> {
     Ok(1)
 }
 
+/// Refuses data that is not complete up to where replay starts, or further than the
+/// log can follow.
+fn check_extent<S: Store>(
+    store: &S,
+    replay_from: u64,
+    extent: Option<Extent>,
+    log: &Recovered,
+) -> Result<(), OpenError> {
+    let dir = || store.place().to_owned();
+    // Before the first checkpoint the log has all there is.
+    let Some(extent) = extent else {
+        return match replay_from {
+            1 => Ok(()),
+            _ => Err(OpenError::StaleData {
+                dir: dir(),
+                expected: replay_from,
+                found: 1,
+            }),
+        };
+    };
+    if extent.page < replay_from {
+        return Err(OpenError::StaleData {
+            dir: dir(),
+            expected: replay_from,
+            found: extent.page,
+        });
+    }
+    // A checkpoint may have been cut short between its statement and its end. What
+    // it relies on was durable in the log before.
+    let next_page = log.last_page + 1;
+    if extent.page > next_page {
+        return Err(OpenError::LostTail {
+            dir: dir(),
+            expected: Lsn(extent.lsn.0.saturating_sub(1)),
+            found: log.last_lsn,
+            expected_page: extent.page - 1,
+            found_page: log.last_page,
+        });
+    }
+    if extent.page == next_page {
+        check_place(store, extent, log.last_lsn.next())?;
+    }
+    Ok(())
+}
+
+/// The page that the data names begins with the record that it says, unless they
+/// are of different logs.
+fn check_place<S: Store>(store: &S, extent: Extent, first_lsn: Lsn) -> Result<(), OpenError> {
+    if extent.lsn == first_lsn {
+        return Ok(());
+    }
+    Err(OpenError::ForeignData {
+        dir: store.place().to_owned(),
+        page: extent.page,
+        expected: first_lsn,
+        found: extent.lsn,
+    })
+}
+
+/// How far data has to be complete for this log; `None` if no checkpoint was closed.
+pub(crate) fn extent_of_log<S: Store>(store: &S) -> Result<Option<Extent>, OpenError> {
+    let page = replay_start(store)?;
+    if page == 1 {
+        return Ok(None);
+    }
+    let bytes = store.page(page)?;
+    let header = Header::read(page, &bytes).map_err(|source| OpenError::BadPage {
+        dir: store.place().to_owned(),
+        page,
+        source,
+    })?;
+    let lsn = header.first_lsn;
+    Ok(Some(Extent { page, lsn }))
+}
+
 /// Checks all pages in order and hands out the records from `replay_from` on.
 fn replay<S: Store>(
     store: &S,
     replay_from: u64,
+    extent: Option<Extent>,
     recovery: &mut dyn Recovery,
 ) -> Result<Recovered, OpenError> {
     let mut log = Recovered {
@@ -188,6 +267,9 @@ fn replay<S: Store>(
                 expected,
                 found,
             });
+        }
+        if let Some(extent) = extent.filter(|it| it.page == page) {
+            check_place(store, extent, header.first_lsn)?;
         }
         if page >= replay_from {
             for frame in &frames {

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::error::{LogError, OpenError};
+use crate::extent::Extent;
 use crate::mark::Mark;
 
 /// A key and its value, as stored.
@@ -14,8 +15,8 @@ pub(crate) type Entry<B> = Result<(B, B), OpenError>;
 ///
 /// Writes may reach the disk at any time, each whole or not at all, and those to
 /// one tree as a prefix of the order in which they were made. Nothing is assumed
-/// of the order between the trees. After [`Store::sync`] all of them have. The
-/// mark is apart: it has its own sync.
+/// of the order between the trees. Each has a sync of its own, after which all of
+/// its writes have; and so has the mark.
 pub(crate) trait Store {
     /// Bytes read from a tree.
     type Bytes: AsRef<[u8]>;
@@ -32,8 +33,14 @@ pub(crate) trait Store {
     /// Sets or removes a value of the data.
     fn write_value(&mut self, key: &[u8], value: Option<Vec<u8>>) -> Result<(), LogError>;
 
-    /// Makes all that was written durable, but for the mark. Says how long that
-    /// took (zero where there is no clock).
+    /// Says how far the data is complete. Ordered behind the values written before.
+    fn write_extent(&mut self, extent: Extent) -> Result<(), LogError>;
+
+    /// Makes the values and their extent durable.
+    fn sync_values(&mut self) -> Result<(), LogError>;
+
+    /// Makes the pages durable. Says how long that took (zero where there is no
+    /// clock).
     fn sync(&mut self) -> Result<Duration, LogError>;
 
     /// Bytes that are free for more.
@@ -48,6 +55,9 @@ pub(crate) trait Store {
 
     /// The newest mark.
     fn read_mark(&self) -> Result<Mark, OpenError>;
+
+    /// How far the data was said to be complete; `None` if nothing was said.
+    fn read_extent(&self) -> Result<Option<Extent>, OpenError>;
 
     /// All pages in the order of their numbers.
     fn pages(&self) -> impl DoubleEndedIterator<Item = Entry<Self::Bytes>>;

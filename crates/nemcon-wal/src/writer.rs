@@ -2,9 +2,10 @@
 //!
 //! One flush is: end the open page, write the pages, sync, write the mark, say
 //! `Durable`. Everything else is built from it. A value is written back after a
-//! flush of all that was appended before it; a checkpoint is closed by a flush
-//! (which covers the values too: they are in the same store), a page that says
-//! so, another flush, and only then old pages go.
+//! flush of all that was appended before it; a checkpoint is closed by a flush, a
+//! sync of the values with a statement how far they are complete, a page that says
+//! so, another flush, and only then old pages go. So an ordinary flush never waits
+//! for the values.
 
 use nemcon_core::id::Lsn;
 use nemcon_core::machine::{Room, Stored};
@@ -12,6 +13,7 @@ use nemcon_core::machine::{Room, Stored};
 use crate::backup::source::{Backup, Next, Wanted};
 use crate::backup::{BackupError, End};
 use crate::error::LogError;
+use crate::extent::Extent;
 use crate::mark::Mark;
 use crate::page::Packer;
 use crate::recover::Recovered;
@@ -88,7 +90,7 @@ pub(crate) struct Writer<S> {
     records: u64,
     bytes: u64,
     /// Where replay would start if the checkpoint under way were closed.
-    checkpoint: Option<u64>,
+    checkpoint: Option<Extent>,
     removal: Option<Removal>,
     /// While there is one, no checkpoint is closed: so what it copies stays.
     backup: Option<Backup>,
@@ -109,6 +111,7 @@ impl<S: Store> Writer<S> {
         recovered: &Recovered,
         notify: Notify,
     ) -> Result<Self, LogError> {
+        store.sync_values()?;
         store.sync()?;
         let mark = Mark {
             counter: recovered.mark_counter + 1,
@@ -154,7 +157,10 @@ impl<S: Store> Writer<S> {
                 Command::Flush => flush = true,
                 Command::BeginCheckpoint => {
                     self.packer.end_page();
-                    self.checkpoint = Some(self.packer.next_page());
+                    self.checkpoint = Some(Extent {
+                        page: self.packer.next_page(),
+                        lsn: self.packer.next_lsn(),
+                    });
                     // One that was begun before is forgotten.
                     self.close_deferred = false;
                 }
@@ -322,6 +328,9 @@ impl<S: Store> Writer<S> {
         self.close_deferred = false;
         self.give_up_backup(BackupError::Stopped)?;
         self.flush()?;
+        // The log has every change of them; but a directory that was stopped
+        // cleanly is copied by hand.
+        self.store.sync_values()?;
         self.write_mark(true)?;
         self.sync_mark()
     }
@@ -435,14 +444,13 @@ impl<S: Store> Writer<S> {
         }
         for Stored { key, value, lsn } in values {
             let bytes = value.map(|value| value::to_bytes(&key, lsn, &value));
-            self.unsynced = true;
             self.store.write_value(&key, bytes)?;
         }
         Ok(())
     }
 
     fn close_checkpoint(&mut self) -> Result<(), LogError> {
-        let first_page = self.checkpoint.take().ok_or(LogError::NoCheckpoint)?;
+        let extent = self.checkpoint.take().ok_or(LogError::NoCheckpoint)?;
         // One removal at a time, so that each close has its own answer.
         while self.is_removing() {
             self.remove_some()?;
@@ -450,6 +458,9 @@ impl<S: Store> Writer<S> {
         // The live records and values first: the page that relies on them must
         // never be found without them.
         self.flush()?;
+        self.store.write_extent(extent)?;
+        self.store.sync_values()?;
+        let first_page = extent.page;
         self.packer.close_checkpoint(first_page);
         self.flush()?;
         self.removal = Some(Removal {

@@ -6,7 +6,7 @@ use super::folder::{Folder, FolderError, Manifest};
 use crate::error::{LogError, OpenError};
 use crate::mark::Mark;
 use crate::page::{Packer, Page};
-use crate::recover::recover;
+use crate::recover::{extent_of_log, recover};
 use crate::sled::directory::Directory;
 use crate::sled::store::SledStore;
 use crate::store::Store;
@@ -65,6 +65,7 @@ pub fn restore(
     let mut store = unpack(&folder, to, Some(last))?;
     let recovered = recover(&store, recovery)?;
     store.sync()?;
+    store.sync_values()?;
     store.directory.write_format()?;
     Ok(Restored {
         manifest: folder.manifest().clone(),
@@ -92,6 +93,11 @@ pub(crate) fn unpack(
         store.write_page(page, bytes)?;
         sync_if(&mut store, &mut unsynced)
     })?;
+    // The pages end with more than the checkpoint in force, and the values are at
+    // least as new as that.
+    if let Some(extent) = extent_of_log(&store)? {
+        store.write_extent(extent)?;
+    }
     let end = folder.manifest().end;
     let mut mark = Mark {
         counter: 1,
@@ -112,6 +118,7 @@ pub(crate) fn unpack(
             store.write_page(number, bytes)?;
         }
     }
+    store.sync_values()?;
     store.sync()?;
     store.write_mark(mark)?;
     store.sync_mark()?;
@@ -121,6 +128,7 @@ pub(crate) fn unpack(
 fn sync_if(store: &mut SledStore, unsynced: &mut usize) -> Result<(), RestoreError> {
     if *unsynced >= SYNC_BYTES {
         *unsynced = 0;
+        store.sync_values()?;
         store.sync()?;
     }
     Ok(())

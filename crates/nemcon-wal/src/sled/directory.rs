@@ -1,11 +1,12 @@
 //! The log's directory: who may use it, what format it has, what is in it.
 //!
 //! ```text
-//!   <dir>/format    "nemcon-log 1": written last, so a directory that has it is whole
+//!   <dir>/format    "nemcon-log 2": written last, so a directory that has it is whole
 //!   <dir>/lock      held while the log is open
 //!   <dir>/mark      the high-water mark (see crate::mark)
 //!   <dir>/ballast   takes up room, to be let go when there is none (see super::space)
-//!   <dir>/sled/     the database; its main file is `db`
+//!   <dir>/sled/     the database of the log's pages; its main file is `db`
+//!   <dir>/data/     the database of the data
 //! ```
 
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -20,7 +21,10 @@ use crate::error::OpenError;
 use crate::mark::{MARK_BYTES, Mark};
 
 /// The format this code writes, and the newest it reads.
-const FORMAT: u64 = 1;
+const FORMAT: u64 = 2;
+
+/// The format in which `sled/` has the data too.
+const ONE_DATABASE: u64 = 1;
 
 /// How long a lock may be held by one who is just going: a process that is
 /// ending, or a child of one between its fork and its exec.
@@ -39,8 +43,9 @@ const RESTORING: &str = "nemcon-restore unfinished";
 pub(crate) struct Directory {
     pub(crate) path: PathBuf,
     pub(crate) mark: File,
-    /// It has a format file, so it was whole once.
-    pub(crate) existed: bool,
+    /// The format it had when it was taken. There is a format file, so it was whole
+    /// once; without one it is new.
+    format: Option<u64>,
     _lock: File,
 }
 
@@ -49,22 +54,19 @@ impl Directory {
     pub(crate) fn take(path: &Path) -> Result<Self, OpenError> {
         create_durably(path)?;
         let lock = take_lock(path)?;
-        let existed = match read_format(path)? {
-            None => false,
-            Some(FORMAT) => true,
-            Some(found) => {
-                return Err(OpenError::NewerFormat {
-                    dir: path.to_owned(),
-                    found,
-                    known: FORMAT,
-                });
-            }
-        };
-        let mark = open_mark(&path.join("mark"), existed)?;
+        let format = read_format(path)?;
+        if let Some(found) = format.filter(|found| *found > FORMAT) {
+            return Err(OpenError::NewerFormat {
+                dir: path.to_owned(),
+                found,
+                known: FORMAT,
+            });
+        }
+        let mark = open_mark(&path.join("mark"), format.is_some())?;
         Ok(Self {
             path: path.to_owned(),
             mark,
-            existed,
+            format,
             _lock: lock,
         })
     }
@@ -88,7 +90,7 @@ impl Directory {
         Ok(Some(Self {
             path: path.to_owned(),
             mark,
-            existed: false,
+            format: None,
             _lock: lock,
         }))
     }
@@ -103,8 +105,35 @@ impl Directory {
         Self::take(path)
     }
 
-    pub(crate) fn sled(&self) -> PathBuf {
-        self.path.join("sled")
+    /// Whether there was a log, of whatever format.
+    pub(crate) const fn existed(&self) -> bool {
+        self.format.is_some()
+    }
+
+    /// Whether its format is the one before the data had a database of its own.
+    pub(crate) fn has_one_database(&self) -> bool {
+        self.format == Some(ONE_DATABASE)
+    }
+
+    /// Whether it says that it has the format this code writes.
+    pub(crate) fn is_current(&self) -> bool {
+        self.format == Some(FORMAT)
+    }
+
+    /// Refuses a log without a database that its format has: sled would make an
+    /// empty one without a word. `at` is where they are, here or in a copy.
+    pub(crate) fn check_databases(&self, at: &Path) -> Result<(), OpenError> {
+        let mut wanted = Vec::new();
+        if self.existed() {
+            wanted.push(pages(at));
+        }
+        if self.is_current() {
+            wanted.push(values(at));
+        }
+        match wanted.into_iter().find(|path| !path.join("db").exists()) {
+            Some(path) => Err(OpenError::NoDatabase { path }),
+            None => Ok(()),
+        }
     }
 
     pub(crate) fn read_mark(&self) -> Result<Mark, OpenError> {
@@ -120,13 +149,25 @@ impl Directory {
     }
 
     /// Everything else is in place and durable: says so.
-    pub(crate) fn write_format(&self) -> Result<(), OpenError> {
+    pub(crate) fn write_format(&mut self) -> Result<(), OpenError> {
         let (new, path) = (self.path.join("format.new"), self.path.join("format"));
         fs::write(&new, format!("{FORMAT_PREFIX}{FORMAT}\n")).map_err(failed("write", &new))?;
         sync(&new)?;
         fs::rename(&new, &path).map_err(failed("create", &path))?;
-        sync(&self.path)
+        sync(&self.path)?;
+        self.format = Some(FORMAT);
+        Ok(())
     }
+}
+
+/// Where the database of the log's pages is.
+pub(crate) fn pages(at: &Path) -> PathBuf {
+    at.join("sled")
+}
+
+/// Where the database of the data is.
+pub(crate) fn values(at: &Path) -> PathBuf {
+    at.join("data")
 }
 
 /// Makes a file, or the entries of a directory, durable.

@@ -1,4 +1,4 @@
-//! The real log: one plain thread that owns a sled database.
+//! The real log: one plain thread that owns two sled databases.
 //!
 //! ```text
 //!   node's thread                 the log's thread
@@ -11,12 +11,14 @@
 //! While a sync is under way the next batch gathers in the inbox: the slower
 //! the disk, the larger the batches. That is all there is to group commit.
 
+mod database;
 pub(crate) mod directory;
 mod guard;
 mod inbox;
 mod reader;
 mod space;
 pub(crate) mod store;
+mod upgrade;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -46,7 +48,7 @@ use crate::{Log, Notify, Recovery};
 pub struct Options {
     /// How pages are cut.
     pub limits: Limits,
-    /// sled's page cache, in bytes. Small: a log is written, and read only at
+    /// The page cache of each of the two databases, in bytes. Small: a log is written, and read only at
     /// start. (sled's own default is 1 GiB.)
     pub cache_bytes: u64,
     /// Bytes queued for the log's thread beyond which a caller waits for it.
@@ -140,7 +142,7 @@ impl SledLog {
         notify: Notify,
     ) -> Result<(Self, Opened), OpenError> {
         let directory = Directory::take(dir)?;
-        let existed = directory.existed;
+        let existed = directory.existed();
         let store = SledStore::open(directory, &options)?;
         let recovered = recover(&store, recovery)?;
         if !existed && !recovered.is_empty() {
@@ -154,10 +156,12 @@ impl SledLog {
             store,
             faults: options.faults.clone(),
         };
-        let writer = Writer::start(store, options.limits, &recovered, notify)?;
-        if !existed {
-            writer.store().store.directory.write_format()?;
+        let mut writer = Writer::start(store, options.limits, &recovered, notify)?;
+        let store = &mut writer.store_mut().store;
+        if !store.directory.is_current() {
+            store.directory.write_format()?;
         }
+        store.forget_older_format()?;
         let ballast = space::make_ballast(dir);
         if !ballast.map_err(directory::failed("make the ballast of", dir))? {
             tracing::warn!(

@@ -2,7 +2,7 @@
 //!
 //! sled writes to what it opens: it cuts off a torn end, and makes a snapshot of
 //! what it found. Somebody who examines a damaged log wants it to stay as it is.
-//! So a copy of the database is opened, and the directory itself is only read.
+//! So copies of the databases are opened, and the directory itself is only read.
 
 use std::fs;
 use std::path::Path;
@@ -26,9 +26,9 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Copies the database of the log in `dir`, or makes one of the backup there,
+    /// Copies the databases of the log in `dir`, or makes one of the backup there,
     /// in `scratch`, an empty directory
-    /// that the caller removes in the end, and opens it there.
+    /// that the caller removes in the end, and opens them there.
     ///
     /// # Errors
     /// [`OpenError`] if there is no log, a node has it open, or sled cannot read
@@ -45,7 +45,12 @@ impl Reader {
             Err(error) => return Err(damaged_backup(dir, &error)),
         }
         let directory = Directory::take_existing(dir)?;
-        copy(&directory.sled(), scratch)?;
+        directory.check_databases(dir)?;
+        for database in [directory::pages, directory::values] {
+            if database(dir).exists() {
+                copy(&database(dir), &database(scratch))?;
+            }
+        }
         let store = SledStore::open_at(scratch, directory, &Options::default())?;
         Ok(Self { store })
     }

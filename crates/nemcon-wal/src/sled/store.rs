@@ -1,34 +1,29 @@
-//! The store on sled: what it takes to make sled durable.
+//! The store on sled: two databases, one for the log's pages, one for the data.
 //!
-//! `Db::flush` alone is not: it calls `sync_file_range`, which commits neither
-//! the file's metadata nor the device's cache. So each sync is
+//! They are apart because sled reuses its file a segment of 512 KiB at a time.
+//! Pages die together, with the next checkpoint; accounts live for years. In one
+//! file each segment has some of both, and is emptied by moving what lives into
+//! segments full of pages, which are emptied next. `docs/log.md` has what that
+//! took, and what it takes now.
 //!
-//! 1. `flush`: sled hands everything to the operating system;
-//! 2. a sync of values that sled has put into files of their own, which it
-//!    never syncs itself;
-//! 3. `sync_data` on sled's main file.
-//!
-//! `Tree::remove` key by key and `first` afterwards is the only way of removing
-//! that gives back disk and memory; removing by `Batch` leaks both. Even so sled
-//! has to be made to clean its file: see `SledStore::clean`.
+//! An ordinary flush syncs the pages alone. The data is synced when a checkpoint
+//! is about to be closed: until then the log has every change of it.
 
-use std::collections::BTreeSet;
-use std::ffi::OsString;
-use std::fs::{self, File};
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, Instant};
 
-use ::sled::{Db, IVec, Tree};
+use ::sled::{IVec, Tree};
 
-use super::directory::{self, Directory};
+use super::database::{Database, SyncError, refused};
+use super::directory::Directory;
 use super::guard::{EngineError, Guarded, guarded};
-use super::{Durability, Options, space};
+use super::{Options, directory, space, upgrade};
 use crate::error::{LogError, OpenError};
+use crate::extent::Extent;
 use crate::mark::Mark;
 use crate::store::{Entry, Store};
 
@@ -36,73 +31,88 @@ use crate::store::{Entry, Store};
 /// segment). Half of it, since a key and a header come with it.
 const INLINE_BYTES_MAX: usize = 64 << 10;
 
-/// Tree nodes that sled is made to clean for each page that is removed. Each costs
-/// some 20 µs. More made the file of a busy bank no smaller than twice what it may
-/// be: the cleaning itself writes too.
+/// Tree nodes that sled is made to clean in the log's database for each page that
+/// is removed. Each costs some 20 µs.
 const CLEANED_FOR_EACH_PAGE: usize = 3;
 
-/// Writes to a tree node after which sled rewrites it as a whole.
-const WRITES_UNTIL_REWRITTEN: usize = 10;
+/// Tree nodes that sled is made to clean in the data's database for each value that
+/// was written.
+const CLEANED_FOR_EACH_VALUE: usize = 3;
 
-/// How long sled may hold on to a database that was closed.
-const LET_GO_MAX: Duration = Duration::from_secs(5);
+/// Bytes of values that may be written before the data is synced, so that sled
+/// never holds more of them in memory.
+const UNSYNCED_BYTES_MAX: usize = 16 << 20;
 
-/// How often that is looked at.
-const LET_GO_STEP: Duration = Duration::from_millis(2);
+/// The tree in which a log of format 1 has its data, beside the pages.
+pub(super) const VALUES: &str = "data";
+
+/// The tree, in the data's database, that says how far the data is complete.
+const EXTENT: &str = "extent";
+
+/// Its only key.
+const EXTENT_KEY: &[u8] = b"extent";
 
 pub(crate) struct SledStore {
-    db: Db,
+    pages: Database,
     log: Tree,
+    values: Database,
     data: Tree,
-    /// sled's main file, for `sync_data`.
-    main: File,
-    large: LargeValues,
-    /// Counts writes of the spare key; see [`SledStore::clean`].
-    spare: u64,
-    durability: Durability,
+    extent: Tree,
+    /// Bytes of values written since the data was last synced.
+    unsynced_bytes: usize,
+    /// Tree nodes of the data's database that are still to be cleaned.
+    uncleaned: usize,
     pub(crate) directory: Directory,
 }
 
 impl SledStore {
-    /// Opens the database in a directory that is ours.
+    /// Opens the databases in a directory that is ours.
     pub(crate) fn open(directory: Directory, options: &Options) -> Result<Self, OpenError> {
-        Self::open_at(&directory.sled(), directory, options)
+        let path = directory.path.clone();
+        Self::open_at(&path, directory, options)
     }
 
-    /// Opens a database that may be elsewhere: a copy.
+    /// Opens databases that may be elsewhere: in a copy of the directory.
     pub(crate) fn open_at(
-        path: &Path,
+        at: &Path,
         directory: Directory,
         options: &Options,
     ) -> Result<Self, OpenError> {
-        remove_half_snapshots(path)?;
-        let config = ::sled::Config::new()
-            .path(path)
-            .cache_capacity(options.cache_bytes)
-            .use_compression(false)
-            .flush_every_ms(None);
-        let (db, log, data) =
-            open_patiently(&config).map_err(|error| refused(&directory.path, &error))?;
-        // sled has made files, renamed them and never synced the directory.
-        guarded(|| db.flush()).map_err(|error| refused(&directory.path, &error))?;
-        directory::sync_all(path)?;
-        directory::sync(&directory.path)?;
-        let main = path.join("db");
-        let main = File::open(&main).map_err(directory::failed("open", &main))?;
-        let large = LargeValues {
-            dir: path.join("blobs"),
-            synced: BTreeSet::new(),
-        };
-        Ok(Self {
-            db,
+        let dir = directory.path.clone();
+        let (pages, values) = (directory::pages(at), directory::values(at));
+        directory.check_databases(at)?;
+        if directory.has_one_database() {
+            upgrade::discard(&values)?;
+        }
+        let pages = Database::open(&pages, &dir, options)?;
+        let log = pages.tree("log", &dir)?;
+        let values = Database::open(&values, &dir, options)?;
+        let (data, extent) = (values.tree(VALUES, &dir)?, values.tree(EXTENT, &dir)?);
+        directory::sync(&dir)?;
+        let mut store = Self {
+            pages,
             log,
+            values,
             data,
-            main,
-            large,
-            spare: 0,
-            durability: options.durability,
+            extent,
+            unsynced_bytes: 0,
+            uncleaned: 0,
             directory,
-        })
+        };
+        if store.directory.has_one_database() {
+            let old = store.pages.tree(VALUES, &dir)?;
+            upgrade::move_values(&old, &mut store)?;
+        }
+        Ok(store)
+    }
+
+    /// The format has been written: lets go of what only an older one needs.
+    pub(crate) fn forget_older_format(&mut self) -> Result<(), LogError> {
+        if self.pages.has_tree(VALUES) {
+            let dropped = self.pages.drop_tree(VALUES);
+            dropped.map_err(self.engine_failed("removing values of format 1"))?;
+        }
+        Ok(())
     }
 
     fn engine_failed(&self, doing: &'static str) -> impl FnOnce(EngineError) -> LogError {
@@ -130,25 +140,16 @@ impl SledStore {
         }
     }
 
-    /// Makes sled clean its file by so many tree nodes.
-    ///
-    /// sled reuses a segment when everything alive in it has moved elsewhere. It
-    /// moves one tree node whenever it rewrites another, or from a thread of its
-    /// own that flushes as well, which we do not run: nobody else is to sync. Our
-    /// writes alone cause too few rewrites. So a spare key, in a tree that is used
-    /// for nothing else, is written until its node is rewritten. Each time with
-    /// another value: the same again is no write.
-    ///
-    /// ⚠ This does for the chunks of a coordinator, not for the accounts of a bank:
-    /// `docs/log.md` says why.
-    fn clean(&mut self, nodes: usize) -> Result<(), EngineError> {
-        guarded(|| {
-            for _ in 0..nodes * WRITES_UNTIL_REWRITTEN {
-                self.spare += 1;
-                self.db.insert(b"spare", &self.spare.to_be_bytes())?;
-            }
-            Ok(())
-        })
+    fn sync_failed(&self, doing: &'static str) -> impl FnOnce(SyncError) -> LogError {
+        let (engine, place) = (self.engine_failed(doing), self.directory.path.clone());
+        move |error| match error {
+            SyncError::Engine(error) => engine(error),
+            SyncError::Io(doing, source) => LogError::Write {
+                place,
+                doing,
+                source: Arc::new(source),
+            },
+        }
     }
 
     fn read<'a>(&'a self, tree: &Tree) -> impl DoubleEndedIterator<Item = Entry<IVec>> + use<'a> {
@@ -186,29 +187,48 @@ impl Store for SledStore {
             self.log.first()
         })
         .map_err(self.engine_failed("removing old pages"))?;
-        self.clean(count * CLEANED_FOR_EACH_PAGE)
-            .map_err(self.engine_failed("cleaning"))
+        let nodes = count * CLEANED_FOR_EACH_PAGE;
+        let cleaned = self.pages.clean(nodes);
+        cleaned.map_err(self.engine_failed("cleaning"))?;
+        // As much of the data's as of the log's, so that a flush waits for twice
+        // the work at most, whatever was written back.
+        let nodes = nodes.min(self.uncleaned);
+        self.uncleaned -= nodes;
+        let cleaned = self.values.clean(nodes);
+        cleaned.map_err(self.engine_failed("cleaning the data"))
     }
 
     fn write_value(&mut self, key: &[u8], value: Option<Vec<u8>>) -> Result<(), LogError> {
+        self.unsynced_bytes += key.len() + value.as_ref().map_or(0, Vec::len);
+        self.uncleaned += CLEANED_FOR_EACH_VALUE;
         guarded(|| match value {
             Some(bytes) => self.data.insert(key, bytes),
             None => self.data.remove(key),
         })
         .map_err(self.engine_failed("writing a value"))?;
+        if self.unsynced_bytes >= UNSYNCED_BYTES_MAX {
+            self.sync_values()?;
+        }
+        Ok(())
+    }
+
+    fn write_extent(&mut self, extent: Extent) -> Result<(), LogError> {
+        guarded(|| self.extent.insert(EXTENT_KEY, extent.to_bytes()))
+            .map_err(self.engine_failed("writing how far the data is complete"))?;
         Ok(())
     }
 
     fn sync(&mut self) -> Result<Duration, LogError> {
         let begun = Instant::now();
-        guarded(|| self.db.flush()).map_err(self.engine_failed("a flush"))?;
-        if self.durability == Durability::Synced {
-            self.large
-                .sync()
-                .map_err(self.write_failed("syncing a large value"))?;
-            self.main.sync_data().map_err(self.write_failed("a sync"))?;
-        }
+        let synced = self.pages.sync();
+        synced.map_err(self.sync_failed("a flush"))?;
         Ok(begun.elapsed())
+    }
+
+    fn sync_values(&mut self) -> Result<(), LogError> {
+        self.unsynced_bytes = 0;
+        let synced = self.values.sync();
+        synced.map_err(self.sync_failed("a flush of the data"))
     }
 
     fn free_bytes(&self) -> Result<u64, LogError> {
@@ -235,6 +255,19 @@ impl Store for SledStore {
         self.directory.read_mark()
     }
 
+    fn read_extent(&self) -> Result<Option<Extent>, OpenError> {
+        let dir = &self.directory.path;
+        let found =
+            guarded(|| self.extent.get(EXTENT_KEY)).map_err(|error| refused(dir, &error))?;
+        let read = |bytes: IVec| {
+            Extent::read(&bytes).ok_or_else(|| OpenError::Damaged {
+                dir: dir.clone(),
+                what: "what says how far the data is complete cannot be read".to_owned(),
+            })
+        };
+        found.map(read).transpose()
+    }
+
     fn pages(&self) -> impl DoubleEndedIterator<Item = Entry<IVec>> {
         self.read(&self.log)
     }
@@ -258,113 +291,5 @@ impl Store for SledStore {
 
     fn values(&self) -> impl Iterator<Item = Entry<IVec>> {
         self.read(&self.data)
-    }
-}
-
-/// Files in which sled keeps what exceeds 128 KiB: one large value, or a tree
-/// node of several. Each is written once, never changed, never synced by sled.
-#[derive(Debug)]
-struct LargeValues {
-    dir: PathBuf,
-    /// Names that were there, and synced, the last time.
-    synced: BTreeSet<OsString>,
-}
-
-impl LargeValues {
-    /// Syncs the files that are new. The directory is empty in normal use, and
-    /// listing it takes a few microseconds.
-    fn sync(&mut self) -> io::Result<()> {
-        let mut there = BTreeSet::new();
-        let mut any_new = false;
-        for entry in fs::read_dir(&self.dir)? {
-            let name = entry?.file_name();
-            if !self.synced.contains(&name) {
-                any_new |= sync_if_there(&self.dir.join(&name))?;
-            }
-            there.insert(name);
-        }
-        if any_new {
-            File::open(&self.dir)?.sync_all()?;
-        }
-        self.synced = there;
-        Ok(())
-    }
-}
-
-/// sled may remove what it has replaced at any time.
-fn sync_if_there(path: &Path) -> io::Result<bool> {
-    match File::open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        opened => opened?.sync_data().map(|()| true),
-    }
-}
-
-/// Removes snapshots that were never finished.
-///
-/// sled writes a snapshot at every open, under another name until it is whole.
-/// If that is cut short, by a kill or a full disk, sled takes the rest for a
-/// snapshot all the same, finds it damaged, and opens no more. What it was to
-/// replace is still there.
-fn remove_half_snapshots(path: &Path) -> Result<(), OpenError> {
-    let entries = match fs::read_dir(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        entries => entries.map_err(directory::failed("list", path))?,
-    };
-    for entry in entries {
-        let name = entry.map_err(directory::failed("list", path))?.file_name();
-        if name.to_string_lossy().ends_with(".generating") {
-            let half = path.join(name);
-            tracing::debug!(path = %half.display(), "removing a snapshot that was never finished");
-            fs::remove_file(&half).map_err(directory::failed("remove", &half))?;
-        }
-    }
-    Ok(())
-}
-
-/// Opens the database and its trees; waits for sled to let go of it first.
-///
-/// A background task of sled's may hold on to the file, and its lock, for a
-/// moment after the database was dropped. The directory's own lock is ours, so
-/// it can only be a log that this very process has just closed.
-fn open_patiently(config: &::sled::Config) -> Result<(Db, Tree, Tree), EngineError> {
-    let deadline = Instant::now() + LET_GO_MAX;
-    loop {
-        let opened = guarded(|| {
-            let db = config.open()?;
-            let (log, data) = (db.open_tree("log")?, db.open_tree("data")?);
-            Ok((db, log, data))
-        });
-        match opened {
-            Err(error) if is_locked(&error) && Instant::now() < deadline => {
-                thread::sleep(LET_GO_STEP);
-            }
-            other => return other,
-        }
-    }
-}
-
-/// sled has no error of its own for a lock that is held.
-fn is_locked(error: &EngineError) -> bool {
-    matches!(error, EngineError::Error(::sled::Error::Io(source))
-        if source.to_string().contains("could not acquire lock"))
-}
-
-/// What sled says about a database it cannot read, in our words.
-fn refused(dir: &Path, error: &EngineError) -> OpenError {
-    match error {
-        locked if is_locked(locked) => OpenError::InUse {
-            dir: dir.to_owned(),
-        },
-        EngineError::Error(::sled::Error::Io(source)) if source.raw_os_error().is_some() => {
-            OpenError::Io {
-                doing: "open the database in",
-                path: dir.to_owned(),
-                source: io::Error::new(source.kind(), source.to_string()),
-            }
-        }
-        other => OpenError::Damaged {
-            dir: dir.to_owned(),
-            what: other.what(),
-        },
     }
 }

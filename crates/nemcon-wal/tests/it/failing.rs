@@ -85,6 +85,8 @@ fn whatever_fails_all_that_was_said_is_kept_and_nothing_is_tried_again() {
         Step::WritePage,
         Step::RemovePages,
         Step::WriteValue,
+        Step::WriteExtent,
+        Step::SyncValues,
         Step::Sync,
         Step::WriteMark,
         Step::SyncMark,

@@ -278,7 +278,7 @@ fn a_value_newer_than_the_log_betrays_a_lost_end_too() {
     log.write_back(vec![value("alice", b"100", 9)]);
     log.flush();
     log.step();
-    let mut image = log.crash(Crash::power_cut(0, 0));
+    let mut image = log.crash(Crash::power_cut(0, 1));
     let last = image.page_numbers().last().unwrap();
     image.remove_page(last);
     assert!(matches!(
@@ -288,6 +288,120 @@ fn a_value_newer_than_the_log_betrays_a_lost_end_too() {
             ..
         }
     ));
+}
+
+/// A log with two closed checkpoints that wrote alice back, and how it was after
+/// the first.
+fn images_of_two_checkpoints() -> (Image, Image) {
+    let checkpoint = |log: &mut MemLog, first: u64| {
+        log.append(records(first, 9, 40));
+        log.begin_checkpoint();
+        log.append(records(first + 9, 1, 40));
+        log.write_back(vec![value("alice", b"100", first)]);
+        log.close_checkpoint();
+        while log.has_work() {
+            log.step();
+        }
+    };
+    let (mut log, _) = open(Image::default());
+    checkpoint(&mut log, 1);
+    let first = stop(log);
+    let (mut log, _) = open(first.clone());
+    checkpoint(&mut log, 11);
+    (first, stop(log))
+}
+
+#[test]
+fn data_that_is_older_than_the_log_makes_up_for_is_refused() {
+    let (first, mut second) = images_of_two_checkpoints();
+    second.exchange_data(&first);
+    let error = refused(second.clone());
+    assert!(matches!(error, OpenError::StaleData { .. }), "{error}");
+    second.exchange_data(&Image::default());
+    let error = refused(second);
+    assert!(
+        matches!(error, OpenError::StaleData { found: 1, .. }),
+        "{error}"
+    );
+}
+
+/// The log makes up for all that has changed since the newest closed checkpoint.
+#[test]
+fn data_as_old_as_the_newest_checkpoint_is_enough() {
+    let (_, second) = images_of_two_checkpoints();
+    let (mut log, _) = open(second.clone());
+    log.append(records(21, 1, 40));
+    log.write_back(vec![value("bob", b"7", 21)]);
+    let mut newer = stop(log);
+    newer.exchange_data(&second);
+    let (_, sink) = open(newer);
+    assert!(!sink.values.contains_key(b"bob".as_slice()));
+    assert_eq!(sink.records.last(), records(21, 1, 40).last());
+}
+
+#[test]
+fn data_that_is_ahead_of_its_log_betrays_a_lost_end() {
+    let (mut first, second) = images_of_two_checkpoints();
+    first.exchange_data(&second);
+    let error = refused(first);
+    assert!(matches!(error, OpenError::LostTail { .. }), "{error}");
+}
+
+#[test]
+fn data_of_another_log_is_refused() {
+    let (first, mut second) = images_of_two_checkpoints();
+    // Another log: longer records before, so that pages begin elsewhere.
+    let (mut log, _) = open(Image::default());
+    log.append(records(1, 3, 40));
+    for _ in 0..3 {
+        log.flush();
+        log.step();
+        log.begin_checkpoint();
+        log.close_checkpoint();
+        while log.has_work() {
+            log.step();
+        }
+    }
+    let mut other = stop(log);
+    second.exchange_data(&other);
+    let error = refused(second.clone());
+    assert!(
+        matches!(
+            error,
+            OpenError::ForeignData { .. } | OpenError::StaleData { .. }
+        ),
+        "{error}"
+    );
+    other.exchange_data(&first);
+    let error = refused(other);
+    assert!(
+        matches!(
+            error,
+            OpenError::ForeignData { .. }
+                | OpenError::StaleData { .. }
+                | OpenError::LostTail { .. }
+        ),
+        "{error}"
+    );
+}
+
+/// The statement beside the values is durable before the checkpoint is closed: cut
+/// between, the older checkpoint is in force, over data that is newer.
+#[test]
+fn a_checkpoint_cut_short_behind_its_statement_leaves_the_one_before() {
+    let (_, second) = images_of_two_checkpoints();
+    let (mut log, _) = open(second);
+    log.append(records(21, 9, 40));
+    log.begin_checkpoint();
+    log.write_back(vec![value("alice", b"200", 29)]);
+    log.close_checkpoint();
+    // One sync makes the records durable, the next would close it.
+    log.fail_flush_after(1);
+    log.step();
+    assert!(log.failed().is_some());
+    let (_, sink) = open(log.crash(Crash::power_cut(0, 0)));
+    assert!(sink.records.iter().any(|(lsn, _)| *lsn == Lsn(29)));
+    assert!(sink.values[b"alice".as_slice()].0 == Lsn(29));
 }
 
 #[test]
