@@ -293,7 +293,11 @@ impl Client {
     pub async fn statistics(&self) -> Result<Summary, ClientError> {
         let send = |_| {
             let mut service = self.admin_service();
-            async move { service.get_statistics(v1::GetStatisticsRequest {}).await }
+            async move {
+                service
+                    .get_statistics(v1::GetStatisticsRequest::default())
+                    .await
+            }
         };
         self.ask(send).await
     }

@@ -245,7 +245,7 @@ async fn many_at_once_neither_make_nor_lose_anything() {
     assert_eq!(sum, 100);
     let mut admin = AdminServiceClient::new(cluster.channel());
     let figures = admin
-        .get_statistics(v1::GetStatisticsRequest {})
+        .get_statistics(v1::GetStatisticsRequest::default())
         .await
         .unwrap()
         .into_inner();

@@ -12,7 +12,7 @@ async fn judge(address: &str) -> Unanswered {
     let address: Address = address.parse().unwrap();
     let mut client =
         AdminServiceClient::new(channel(&address)).max_decoding_message_size(MESSAGE_BYTES_MAX);
-    let request = v1::GetStatisticsRequest {};
+    let request = v1::GetStatisticsRequest::default();
     let status = call(CALL_TIMEOUT, client.get_statistics(request))
         .await
         .unwrap_err();

@@ -353,6 +353,7 @@ impl From<Summary> for v1::GetStatisticsResponse {
             window: Some(summary.window.into()),
             epoch: summary.epoch.0,
             coordinator_id: summary.coordinator.to_string(),
+            ..Self::default()
         }
     }
 }
@@ -389,6 +390,7 @@ impl From<WindowSummary> for v1::Window {
             prepare: window.prepare.map(Into::into),
             commit: window.commit.map(Into::into),
             decision: window.decision.map(Into::into),
+            ..Self::default()
         }
     }
 }
@@ -401,6 +403,7 @@ impl From<Percentiles> for v1::Percentiles {
             p90: percentiles.p90.0 as f64,
             p99: percentiles.p99.0 as f64,
             max: percentiles.max.0 as f64,
+            ..Self::default()
         }
     }
 }
