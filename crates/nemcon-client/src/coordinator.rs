@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use nemcon_core::coordinator::event::{Ending, ParticipantView, Report, View, WaitsView};
-use nemcon_core::coordinator::statistics::Summary;
+use nemcon_core::coordinator::statistics::Statistics;
 use nemcon_core::id::{AttemptId, CoordinatorId, ParticipantName, TransactionId};
 use nemcon_core::reason::{Reason, Refusal};
 use nemcon_net::{Address, MESSAGE_BYTES_MAX, Refused, to_status};
@@ -286,18 +286,16 @@ impl Client {
             .map(drop)
     }
 
-    /// Counts, and times of the last transactions.
+    /// Counts, and times of the last transactions; with the newest `samples_max` of
+    /// these one by one, as far as the coordinator keeps them.
     ///
     /// # Errors
     /// As any question: unreachable, refused or nonsense.
-    pub async fn statistics(&self) -> Result<Summary, ClientError> {
+    pub async fn statistics(&self, samples_max: u32) -> Result<Statistics, ClientError> {
         let send = |_| {
             let mut service = self.admin_service();
-            async move {
-                service
-                    .get_statistics(v1::GetStatisticsRequest::default())
-                    .await
-            }
+            let request = v1::GetStatisticsRequest { samples_max };
+            async move { service.get_statistics(request).await }
         };
         self.ask(send).await
     }

@@ -48,6 +48,7 @@ pub use transaction::{ResultError, Transaction, new_transaction_id, operation, r
 pub use nemcon_core::coordinator::event::{
     AddressedLock, AddressedOperation, Ending, Report, View, WaitsView,
 };
+pub use nemcon_core::coordinator::statistics::Statistics;
 pub use nemcon_core::lock::{Mode, Token};
 pub use nemcon_net::{Address, AddressError, Refused};
 pub use nemcon_proto::convert::{Change, Damage, List, Page};

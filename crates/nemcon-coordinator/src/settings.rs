@@ -1,6 +1,7 @@
 //! Settings of a coordinator node.
 
 use nemcon_core::coordinator;
+use nemcon_core::coordinator::statistics;
 use nemcon_core::id::CoordinatorId;
 use nemcon_core::limits;
 use nemcon_core::time::Span;
@@ -24,6 +25,8 @@ pub struct Settings {
     pub remember_max: usize,
     /// How many transactions may run at a time.
     pub running_max: usize,
+    /// How many of the last transactions the figures of the window cover.
+    pub statistics_window: usize,
     /// How long a call may wait for a lock before deadlocks are looked for; `None`:
     /// they are not looked for.
     pub look_after: Option<Span>,
@@ -42,6 +45,7 @@ impl Settings {
             remember_for: machine.remember_for,
             remember_max: machine.remember_max,
             running_max: machine.running_max,
+            statistics_window: machine.statistics_window,
             look_after: machine.look_after,
         }
     }
@@ -71,6 +75,10 @@ impl Settings {
                 .default("10000")
                 .under(LIMITS)
                 .help("How many transactions may run at a time"),
+            Field::number("statistics-window", "NEMCON_STATISTICS_WINDOW", "N")
+                .default("1000")
+                .under(LIMITS)
+                .help("How many of the last transactions `nemcon stats` sums up"),
             Field::number("look-after-ms", "NEMCON_LOOK_AFTER_MS", "N")
                 .default("20")
                 .under(LIMITS)
@@ -98,6 +106,7 @@ impl Settings {
             remember_for: Span::from_secs(raw.number("remember-seconds", 1..=31_536_000)?),
             remember_max: count("remember-max", 1..=100_000_000)?,
             running_max: count("running-max", 1..=1_000_000)?,
+            statistics_window: count("statistics-window", 1..=statistics::WINDOW_MAX as u64)?,
             look_after: Some(Span(
                 raw.number("look-after-ms", 0..=limits::DEADLINE_MAX.0)?,
             ))
@@ -115,6 +124,7 @@ impl Settings {
             remember_for: self.remember_for,
             remember_max: self.remember_max,
             running_max: self.running_max,
+            statistics_window: self.statistics_window,
             look_after: self.look_after,
             ..machine_defaults()
         }

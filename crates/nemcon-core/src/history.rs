@@ -30,6 +30,12 @@ impl<S: Copy + PartialEq> History<S> {
         self.0.last().map(|(state, _)| *state)
     }
 
+    /// When the present state was entered.
+    #[must_use]
+    pub fn since(&self) -> Option<Millis> {
+        self.0.last().map(|(_, at)| *at)
+    }
+
     /// All states with their times, oldest first.
     pub fn iter(&self) -> impl Iterator<Item = (S, Millis)> + '_ {
         self.0.iter().copied()

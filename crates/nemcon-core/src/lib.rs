@@ -45,6 +45,7 @@ pub mod limits;
 pub mod lock;
 pub mod machine;
 pub mod message;
+pub mod observation;
 pub mod output;
 pub mod parking;
 pub mod participant;

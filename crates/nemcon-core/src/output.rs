@@ -3,6 +3,8 @@
 use alloc::vec::Vec;
 
 use crate::id::Lsn;
+use crate::observation::Observation;
+use crate::time::Tick;
 
 /// Records to append and effects to perform, in four lanes.
 ///
@@ -15,6 +17,9 @@ use crate::id::Lsn;
 ///
 /// What is forced is the choice of a lane, and nowhere else. A promise (a vote,
 /// an outcome, an acknowledgement) never travels in `now`.
+///
+/// Beside the lanes it carries what is measured: the moment of the step by a fine
+/// clock, and the observations made in it. Nothing else depends on either.
 #[derive(Debug)]
 pub struct Output<R, E> {
     next_lsn: Lsn,
@@ -25,6 +30,9 @@ pub struct Output<R, E> {
     pub after: Vec<E>,
     /// Effects that promise, and are not waited for.
     pub later: Vec<E>,
+    tick: Tick,
+    /// `None`: nobody wants to know.
+    observations: Option<Vec<Observation>>,
 }
 
 impl<R, E> Output<R, E> {
@@ -37,7 +45,38 @@ impl<R, E> Output<R, E> {
             now: Vec::new(),
             after: Vec::new(),
             later: Vec::new(),
+            tick: Tick::from_micros(0),
+            observations: None,
         }
+    }
+
+    /// From now on observations are kept; whoever asks for that takes them away with
+    /// [`Output::take_observations`] after every batch, or they pile up.
+    pub fn keep_observations(&mut self) {
+        self.observations.get_or_insert_default();
+    }
+
+    /// Sets the moment of the steps that follow.
+    pub const fn set_tick(&mut self, tick: Tick) {
+        self.tick = tick;
+    }
+
+    /// The moment of this step.
+    #[must_use]
+    pub const fn tick(&self) -> Tick {
+        self.tick
+    }
+
+    /// Notes what was observed in this step, if anybody wants to know.
+    pub fn observe(&mut self, observation: Observation) {
+        if let Some(kept) = &mut self.observations {
+            kept.push(observation);
+        }
+    }
+
+    /// The observations of this batch, in order.
+    pub fn take_observations(&mut self) -> impl Iterator<Item = Observation> + '_ {
+        self.observations.iter_mut().flat_map(|kept| kept.drain(..))
     }
 
     /// Appends a record and says where it will stand.

@@ -134,6 +134,20 @@ impl Reason {
         Self(Cow::Borrowed(word))
     }
 
+    /// The word under which those are counted together that the protocol does not
+    /// know. In lower case, so that no participant can give it as a reason.
+    pub const OTHER: &'static str = "other";
+
+    /// The word, if it is the protocol's own.
+    #[must_use]
+    pub fn known(&self) -> Option<&'static str> {
+        let known = Self::ALL.iter().find(|known| *known == self)?;
+        match &known.0 {
+            Cow::Borrowed(word) => Some(word),
+            Cow::Owned(_) => None,
+        }
+    }
+
     /// The word.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -219,6 +233,14 @@ fn shorten(mut message: String) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_participants_own_word_is_not_known() {
+        assert_eq!(Reason::DEADLOCK.known(), Some("DEADLOCK"));
+        assert_eq!(Reason::from_wire("DEADLOCK").known(), Some("DEADLOCK"));
+        assert_eq!(Reason::from_wire("NO_FUNDS").known(), None);
+        assert_eq!(Reason::from_wire(Reason::OTHER), Reason::PEER_REFUSED);
+    }
 
     #[test]
     fn a_peers_nonsense_becomes_a_word_of_ours() {

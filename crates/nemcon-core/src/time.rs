@@ -28,6 +28,44 @@ impl fmt::Display for Millis {
     }
 }
 
+/// A moment by a finer clock than that of [`Millis`], to measure with and for nothing
+/// else: it has no order and no zero that means anything, so nobody can decide by it.
+#[derive(Clone, Copy, Debug)]
+pub struct Tick(u64);
+
+impl Tick {
+    /// The moment at which that clock, which never runs backwards, shows so many
+    /// microseconds.
+    #[must_use]
+    pub const fn from_micros(micros: u64) -> Self {
+        Self(micros)
+    }
+
+    /// How long ago `earlier` was; zero if it lies ahead.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> Elapsed {
+        Elapsed(self.0.saturating_sub(earlier.0))
+    }
+}
+
+/// A length of time that was measured, in microseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Elapsed(pub u64);
+
+impl Elapsed {
+    /// The same in milliseconds.
+    #[must_use]
+    pub const fn as_millis(self) -> f64 {
+        self.0 as f64 / 1e3
+    }
+
+    /// The same in seconds.
+    #[must_use]
+    pub const fn as_secs(self) -> f64 {
+        self.0 as f64 / 1e6
+    }
+}
+
 /// A length of time in milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 #[cbor(transparent)]

@@ -37,7 +37,7 @@ async fn a_state_that_is_not_known_is_nonsense_and_says_where() {
 #[tokio::test]
 async fn a_node_without_the_service_is_told_from_one_that_refuses() {
     let fake = Fake::start([]).await;
-    let error = client(&fake).statistics().await.unwrap_err();
+    let error = client(&fake).statistics(0).await.unwrap_err();
     assert!(matches!(error, ClientError::Protocol { .. }), "{error:?}");
 }
 

@@ -169,13 +169,18 @@ impl AdminService for Api {
     /// Counts since the start, and times of the last transactions.
     async fn get_statistics(
         &self,
-        _: Request<v1::GetStatisticsRequest>,
+        request: Request<v1::GetStatisticsRequest>,
     ) -> Result<Response<v1::GetStatisticsResponse>, Status> {
+        let samples_max = request.into_inner().samples_max;
+        let samples_max = usize::try_from(samples_max).unwrap_or(usize::MAX);
         match self
-            .ask_plainly(|request| Event::StatisticsAsked { request })
+            .ask_plainly(|request| Event::StatisticsAsked {
+                request,
+                samples_max,
+            })
             .await?
         {
-            Reply::Statistics(statistics) => Ok(Response::new(statistics.into())),
+            Reply::Statistics(statistics) => Ok(Response::new((*statistics).into())),
             other => Err(self.misfit(&other)),
         }
     }

@@ -11,6 +11,7 @@ use super::transaction::{Brought, Phase, Then};
 use super::{Coordinator, Output, refuse, reply};
 use crate::id::{AttemptId, LogPosition, ParticipantName, Position, TransactionId};
 use crate::message::{Alone, Answer, Call, Outcome, Payload, Trace};
+use crate::observation::Observation;
 use crate::planted::Bug;
 use crate::reason::{Reason, Refusal};
 use crate::time::Millis;
@@ -67,7 +68,12 @@ impl Coordinator {
                 self.waits_reported(now, from, look, Some(report), out);
             }
             // Whether it was still there, the victim will tell.
-            Answer::WaitFailed { .. } => {}
+            Answer::WaitFailed { failed, .. } => {
+                if failed {
+                    self.deadlocks += 1;
+                    out.observe(Observation::DeadlockBroken);
+                }
+            }
             Answer::Voted {
                 attempt,
                 boot,

@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 
 use super::event::{AddressedOperation, Begin, Ending, Reply, Report, State};
 use super::record::Cause;
-use super::transaction::{Phase, Then, Transaction};
+use super::transaction::{Phase, Stamps, Then, Transaction};
 use super::{Coordinator, Drain, Output, Timer, refuse, reply};
 use crate::history::History;
 use crate::id::{ParticipantName, RequestId, TransactionId};
@@ -17,7 +17,7 @@ use crate::limits;
 use crate::message::OperationsHash;
 use crate::planted::Bug;
 use crate::reason::{Reason, Refusal};
-use crate::time::Millis;
+use crate::time::{Millis, Tick};
 
 impl Coordinator {
     /// Runs a one-shot transaction, or joins the one that runs under this id, or
@@ -43,7 +43,7 @@ impl Coordinator {
             return out.now.push(refuse(request, refusal));
         }
         let transaction = begin.transaction;
-        let mut txn = self.new_transaction(now, &begin, hash, vec![request]);
+        let mut txn = self.new_transaction(now, &begin, hash, vec![request], out.tick());
         let asked = self.unanswered.get(&transaction);
         // The same participant is asked the same once more: it does nothing twice.
         txn.asked_before = asked == Some(&hash);
@@ -82,7 +82,7 @@ impl Coordinator {
         }
         let transaction = begin.transaction;
         let hash = OperationsHash([0; 32]);
-        let mut txn = self.new_transaction(now, &begin, hash, Vec::new());
+        let mut txn = self.new_transaction(now, &begin, hash, Vec::new(), out.tick());
         txn.one_shot = false;
         self.timers.arm(Timer::Deadline(transaction), txn.deadline);
         let asked = self.unanswered.contains_key(&transaction);
@@ -109,6 +109,7 @@ impl Coordinator {
         begin: &Begin,
         hash: OperationsHash,
         waiters: Vec<RequestId>,
+        tick: Tick,
     ) -> Transaction {
         let mut history = History::default();
         history.enter(State::Init, now);
@@ -126,7 +127,10 @@ impl Coordinator {
             branches: BTreeMap::new(),
             asked_before: false,
             waiters,
-            voted_at: None,
+            stamps: Stamps {
+                begun: Some(tick),
+                ..Stamps::default()
+            },
         }
     }
 

@@ -11,7 +11,7 @@ use super::statistics::Sample;
 use super::transaction::{Phase, Transaction};
 use super::{Coordinator, Output, Timer, refuse, reply};
 use crate::id::{Boot, LogPosition, Lsn, ParticipantName, Position, TransactionId};
-use crate::message::{Alone, Outcome, Payload, ToParticipant, Vote};
+use crate::message::{Alone, Payload, ToParticipant, Vote};
 use crate::planted::Bug;
 use crate::reason::{Reason, Refusal};
 use crate::time::Millis;
@@ -62,6 +62,7 @@ impl Coordinator {
             return;
         };
         txn.history.enter(State::Preparing, now);
+        txn.stamps.asked = Some(out.tick());
         txn.phase = if txn.branches.len() == 1 {
             Phase::Alone
         } else {
@@ -160,7 +161,7 @@ impl Coordinator {
         let Some(txn) = self.transactions.get_mut(&transaction) else {
             return;
         };
-        txn.voted_at = Some(now);
+        txn.stamps.voted = Some(out.tick());
         if txn.voters().next().is_some() {
             return self.decide(now, transaction, out);
         }
@@ -276,6 +277,7 @@ impl Coordinator {
             return self.end_unlogged(now, transaction, Some(cause), out);
         }
         txn.history.enter(State::Aborting, now);
+        txn.stamps.voted.get_or_insert(out.tick());
         let lsn = out.persist(Record::Aborted(Aborted {
             attempt: txn.attempt,
             transaction,
@@ -430,6 +432,7 @@ impl Coordinator {
             Phase::Deciding => {
                 txn.phase = Phase::Committing;
                 txn.history.enter(State::Committing, now);
+                txn.stamps.decided = Some(out.tick());
                 let voters: Vec<ParticipantName> = txn.voters().cloned().collect();
                 let patience = self.settings.call_timeout;
                 for voter in voters {
@@ -541,7 +544,7 @@ impl Coordinator {
         let Some(branch) = txn.branches.get_mut(from) else {
             return;
         };
-        txn.voted_at = Some(now);
+        txn.stamps.voted = Some(out.tick());
         let cause = match alone {
             Alone::Committed(results) => {
                 branch.vote = Some(VoteKind::Yes);
@@ -626,7 +629,7 @@ impl Coordinator {
         let Some(txn) = self.transactions.get_mut(&transaction) else {
             return;
         };
-        txn.voted_at = None;
+        txn.stamps.voted = None;
         let deadline = txn.deadline;
         for branch in txn.branches.values_mut() {
             branch.reset();
@@ -649,21 +652,8 @@ impl Coordinator {
             return;
         };
         self.unanswered.remove(&transaction);
-        match ending.outcome() {
-            Outcome::Committed => self.committed += 1,
-            Outcome::Aborted => self.aborted += 1,
-        }
-        let decided = txn.history.iter().find(|(state, _)| {
-            matches!(state, State::Committing | State::Aborted | State::Committed)
-        });
-        let decided_at = decided.map_or(now, |(_, at)| at);
-        let voted_at = txn.voted_at.unwrap_or(decided_at);
-        self.window.push(Sample {
-            outcome: ending.outcome(),
-            prepare: voted_at.since(txn.begun_at),
-            commit: (ending.outcome() == Outcome::Committed).then(|| now.since(voted_at)),
-            decision: decided_at.since(txn.begun_at),
-        });
+        let sample = Sample::of(now, &txn.stamps, &ending, logged.is_some(), out.tick());
+        self.count(sample, out);
         let branches = super::view::branches(&txn);
         let Transaction {
             hash,

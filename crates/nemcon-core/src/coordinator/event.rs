@@ -1,5 +1,6 @@
 //! What a coordinator is told, and what it asks for.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -219,6 +220,8 @@ pub enum Event {
     StatisticsAsked {
         /// Who waits.
         request: RequestId,
+        /// How many of the single transactions of the window are wanted too.
+        samples_max: usize,
     },
     /// The node is stopping: no new transactions.
     DrainRequested,
@@ -324,7 +327,7 @@ pub enum Reply {
     /// To "who waits for whom".
     Waits(WaitsView),
     /// To a request for figures.
-    Statistics(Statistics),
+    Statistics(Box<Statistics>),
     /// It is done.
     Done,
 }

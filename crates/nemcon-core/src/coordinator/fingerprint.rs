@@ -32,6 +32,9 @@ impl Coordinator {
             window: _,
             committed: _,
             aborted: _,
+            aborted_by: _,
+            deadlocks: _,
+            started_at: _,
             durable,
             timers,
             jitter: _,
@@ -87,7 +90,7 @@ impl Fingerprint for Transaction {
             operations,
             branches,
             waiters,
-            voted_at: _,
+            stamps: _,
         } = self;
         (age, hash, attempt, history.state()).hash(into);
         phase.fingerprint(into);

@@ -345,7 +345,7 @@ impl Coordinator {
             return out.now.push(refuse(request, refusal));
         }
         let nothing = OperationsHash([0; 32]);
-        let mut txn = self.new_transaction(now, &begin, nothing, alloc::vec![request]);
+        let mut txn = self.new_transaction(now, &begin, nothing, alloc::vec![request], out.tick());
         txn.one_shot = false;
         self.timers.arm(Timer::Deadline(transaction), txn.deadline);
         self.transactions.insert(transaction, txn);

@@ -109,6 +109,9 @@ pub struct Settings {
     pub results_max: usize,
     /// How many transactions may run at a time. Default 10,000.
     pub running_max: usize,
+    /// How many of the last transactions the figures of a window cover. Default
+    /// [`statistics::WINDOW_DEFAULT`].
+    pub statistics_window: usize,
     /// When a call that may wait for a lock has been out for so long, we look for
     /// deadlocks; waits that are younger are not looked at. Default 20 ms; `None`:
     /// never.
@@ -134,6 +137,7 @@ impl Settings {
             remember_max: 1_000_000,
             results_max: 10_000,
             running_max: 10_000,
+            statistics_window: statistics::WINDOW_DEFAULT,
             look_after: Some(Span(20)),
             planted: Planted::none(),
         }
@@ -207,6 +211,11 @@ pub struct Coordinator {
     window: Window,
     committed: u64,
     aborted: u64,
+    /// Of these, how many for which reason. The words are the protocol's, and one for
+    /// all others, so there is an end to them.
+    aborted_by: BTreeMap<&'static str, u64>,
+    deadlocks: u64,
+    started_at: Millis,
     durable: Lsn,
     timers: Timers<Timer>,
     jitter: Jitter,
@@ -243,9 +252,12 @@ impl Coordinator {
             floor_held: None,
             damage: BTreeMap::new(),
             mended: BTreeSet::new(),
-            window: Window::default(),
+            window: Window::new(settings.statistics_window),
             committed: 0,
             aborted: 0,
+            aborted_by: BTreeMap::new(),
+            deadlocks: 0,
+            started_at: Millis(0),
             durable: Lsn(0),
             timers: Timers::default(),
             jitter: Jitter::new(settings.seed),
@@ -461,7 +473,7 @@ impl Machine for Coordinator {
             | Event::ParticipantsAsked { .. }
             | Event::InDoubtAsked { .. }
             | Event::DamageAsked { .. }
-            | Event::StatisticsAsked { .. } => self.asked(event, out),
+            | Event::StatisticsAsked { .. } => self.asked(now, event, out),
         }
         self.note_drained(out);
     }

@@ -1,12 +1,12 @@
 //! Answers to those who only ask.
 
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::event::{Event, Reply};
 use super::record::{Damaged, Record};
-use super::statistics::Statistics;
 use super::transaction::Phase;
 use super::{Coordinator, Output, refuse, reply};
 use crate::id::{AttemptId, ParticipantName, Position, RequestId};
@@ -63,7 +63,7 @@ impl Coordinator {
         }
     }
 
-    pub(super) fn asked(&self, event: Event, out: &mut Output) {
+    pub(super) fn asked(&self, now: Millis, event: Event, out: &mut Output) {
         let answer = match event {
             Event::VerdictAsked { request, attempt } => {
                 let verdict = if attempt.coordinator == self.identity {
@@ -101,8 +101,12 @@ impl Coordinator {
                 reply(request, Reply::InDoubt(views))
             }
             Event::DamageAsked { request } => reply(request, Reply::Damage(self.open_damage())),
-            Event::StatisticsAsked { request } => {
-                reply(request, Reply::Statistics(self.statistics()))
+            Event::StatisticsAsked {
+                request,
+                samples_max,
+            } => {
+                let statistics = self.statistics(now, samples_max);
+                reply(request, Reply::Statistics(Box::new(statistics)))
             }
             Event::Wake(_)
             | Event::RunRequested { .. }
@@ -130,23 +134,6 @@ impl Coordinator {
             |(key, _): &(&(Position, ParticipantName), &Damaged)| !self.mended.contains(*key);
         let damage = self.damage.iter().filter(open);
         damage.map(|(_, damaged)| damaged.clone()).collect()
-    }
-
-    fn statistics(&self) -> Statistics {
-        let committing = self
-            .transactions
-            .values()
-            .filter(|txn| matches!(txn.phase, Phase::Committing));
-        Statistics {
-            coordinator: self.identity,
-            epoch: self.epoch,
-            committed: self.committed,
-            aborted: self.aborted,
-            running: self.transactions.len() as u64,
-            in_doubt: committing.count() as u64,
-            remembered: self.memory.len() as u64,
-            window: self.window.samples(),
-        }
     }
 
     pub(super) fn damage_reported(

@@ -8,7 +8,7 @@ use super::event::{BranchView, Effect, Ending, State, VoteKind};
 use super::members::Life;
 use super::memory::Remembered;
 use super::record::{Aborted, Decided, Record};
-use super::transaction::{Branch, Phase, Transaction};
+use super::transaction::{Branch, Phase, Stamps, Transaction};
 use super::{Coordinator, HORIZON_STEP, Output};
 use crate::history::History;
 use crate::id::{Epoch, LogPosition, Lsn, ParticipantId, ParticipantName, Position, TransactionId};
@@ -149,7 +149,7 @@ impl Coordinator {
             operations: 0,
             branches: voters.into_iter().map(branch).collect(),
             waiters: Vec::new(),
-            voted_at: Some(at),
+            stamps: Stamps::default(),
         };
         self.attempts.insert(attempt, transaction);
         self.transactions.insert(transaction, txn);
@@ -221,6 +221,7 @@ impl Coordinator {
         if !stays {
             self.epoch = self.epoch.next();
         }
+        self.started_at = now;
         let lost = self.lost_through().unwrap_or_default();
         self.horizon.recovered = self.horizon.logged.max(lost);
         self.hold_floor(now);

@@ -10,7 +10,7 @@ use crate::history::History;
 use crate::id::{Boot, LogPosition, ParticipantName, Position, RequestId, TransactionId};
 use crate::lock::{LockKey, Token};
 use crate::message::{LockRequest, Operation, OperationsHash, Payload};
-use crate::time::{Millis, Span};
+use crate::time::{Millis, Span, Tick};
 
 /// A transaction from its first message to its last acknowledgement.
 #[derive(Clone, Debug)]
@@ -36,8 +36,21 @@ pub(super) struct Transaction {
     pub(super) branches: BTreeMap<ParticipantName, Branch>,
     /// Who waits for the outcome.
     pub(super) waiters: Vec<RequestId>,
-    /// When the last vote came in.
-    pub(super) voted_at: Option<Millis>,
+    pub(super) stamps: Stamps,
+}
+
+/// When a transaction came how far, by the fine clock. A stamp is missing while it
+/// has not come so far, and after a restart: ticks of an earlier life mean nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Stamps {
+    /// The client asked for it.
+    pub(super) begun: Option<Tick>,
+    /// The participants of its last attempt were asked for their votes.
+    pub(super) asked: Option<Tick>,
+    /// The last vote came in, or it was aborted before.
+    pub(super) voted: Option<Tick>,
+    /// Its outcome became durable.
+    pub(super) decided: Option<Tick>,
 }
 
 /// Where a transaction is, with what it needs there. Finer than [`State`]: the

@@ -91,6 +91,12 @@ impl Coordinator {
         self.memory.may_have_forgotten(transaction)
     }
 
+    /// The registered participants, and whether each answered its last call.
+    pub fn reached(&self) -> impl Iterator<Item = (&ParticipantName, bool)> {
+        let members = self.members.iter();
+        members.map(|(name, member)| (name, member.reachable))
+    }
+
     /// One transaction, running or remembered.
     #[must_use]
     pub fn look_up(&self, transaction: TransactionId) -> Option<View> {

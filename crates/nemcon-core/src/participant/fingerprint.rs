@@ -22,6 +22,8 @@ impl<R: Hashable> Participant<R> {
             locks,
             unlocks,
             runnable,
+            waits: _,
+            ended_waits: _,
             alone,
             damage,
             restored,

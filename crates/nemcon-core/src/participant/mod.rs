@@ -61,10 +61,11 @@ use crate::id::{AttemptId, Boot, CoordinatorId, Lsn, ParticipantId, ParticipantN
 use crate::lock;
 use crate::machine::{Machine, Room, Stored, Wake};
 use crate::message::Answer;
+use crate::observation::Observation;
 use crate::output;
 use crate::planted::{Bug, Planted};
 use crate::resource::Resource;
-use crate::time::{Millis, Span};
+use crate::time::{Millis, Span, Tick};
 use crate::timers::{Jitter, Timers};
 
 /// What can be set about a participant.
@@ -154,6 +155,10 @@ pub struct Participant<R: Resource> {
     unlocks: VecDeque<(Lsn, AttemptId)>,
     /// Attempts whose wait for a lock is over, to be gone on with in this step.
     runnable: VecDeque<AttemptId>,
+    /// Since when those wait who wait for a lock.
+    waits: BTreeMap<AttemptId, Tick>,
+    /// Since when those had waited whose wait has ended in this step.
+    ended_waits: Vec<Tick>,
     alone: alone::Memory<R::Result>,
     damage: BTreeMap<AttemptId, Damage>,
     /// The data directory was restored from a backup.
@@ -204,6 +209,8 @@ impl<R: Resource> Participant<R> {
             locks: lock::Table::new(Boot(0), settings.locks, settings.planted),
             unlocks: VecDeque::new(),
             runnable: VecDeque::new(),
+            waits: BTreeMap::new(),
+            ended_waits: Vec::new(),
             alone: alone::Memory::default(),
             damage: BTreeMap::new(),
             restored: None,
@@ -260,10 +267,16 @@ impl<R: Resource> Participant<R> {
         }
     }
 
-    /// The end of every step: goes on with whoever was granted a lock.
+    /// The end of every step: goes on with whoever was granted a lock, and tells of the
+    /// waits that are over.
     fn go_on(&mut self, now: Millis, out: &mut Output<R>) {
         while let Some(attempt) = self.runnable.pop_front() {
+            self.ended_waits.extend(self.waits.remove(&attempt));
             self.advance(now, attempt, out);
+        }
+        for since in self.ended_waits.drain(..) {
+            let waited = out.tick().since(since);
+            out.observe(Observation::WaitEnded { waited });
         }
         if self.drain == Drain::Asked && !self.has_active_work() {
             out.after.push(Effect::Drained);
@@ -285,6 +298,7 @@ impl<R: Resource> Participant<R> {
     /// Lets go of all locks of an attempt; who waited for them goes on later in
     /// this step.
     fn release_locks(&mut self, now: Millis, attempt: AttemptId) {
+        self.ended_waits.extend(self.waits.remove(&attempt));
         self.timers.disarm(&Timer::LockWait(attempt));
         self.runnable.extend(self.locks.release(now, attempt));
     }

@@ -10,7 +10,7 @@ use crate::id::{AttemptId, Boot, CoordinatorId, LogPosition, ParticipantId, Tran
 use crate::lock;
 use crate::message::Outcome;
 use crate::resource::Resource;
-use crate::time::Millis;
+use crate::time::{Millis, Span};
 
 /// An attempt as invariants see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,6 +156,26 @@ impl<R: Resource> Participant<R> {
         let of = self.attempts.range(from..);
         of.take_while(move |(id, _)| id.coordinator == coordinator)
             .map(|(id, a)| (*id, a))
+    }
+
+    /// How many attempts are prepared here without a known outcome, and how long the
+    /// longest has been so. Looks at all attempts that are remembered.
+    #[must_use]
+    pub fn undecided(&self, now: Millis) -> (u64, Span) {
+        let prepared = self
+            .attempts
+            .values()
+            .filter(|attempt| matches!(attempt.phase, Phase::Prepared(_)));
+        prepared.fold((0, Span(0)), |(count, oldest), attempt| {
+            let since = attempt.history.since().unwrap_or(now);
+            (count + 1, oldest.max(now.since(since)))
+        })
+    }
+
+    /// How many damages nobody has seen to.
+    #[must_use]
+    pub fn open_damages(&self) -> usize {
+        self.damage.values().filter(|damage| !damage.mended).count()
     }
 
     pub(super) fn in_doubt(&self) -> Vec<InDoubt> {

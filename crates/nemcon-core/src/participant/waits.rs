@@ -12,6 +12,7 @@ use crate::id::{AttemptId, CoordinatorId, RequestId, TransactionId};
 use crate::limits;
 use crate::lock::{self, Full, LockKey, Queue, Waiter};
 use crate::message::{Answer, FailWait, Party, ReportWaits, WaitsReport};
+use crate::observation::Observation;
 use crate::planted::Bug;
 use crate::reason::{Reason, Refusal};
 use crate::resource::Resource;
@@ -21,6 +22,7 @@ impl<R: Resource> Participant<R> {
     /// An attempt has begun to wait. If that closes a circle here, it is broken at
     /// once; and whoever is in the way is asked after if it stays there long.
     pub(super) fn wait_has_begun(&mut self, now: Millis, id: AttemptId, out: &mut Output<R>) {
+        self.waits.insert(id, out.tick());
         self.watch_blockers(now, id);
         if self.settings.planted.has(Bug::PreparedRobbed) {
             return self.rob(now, id);
@@ -38,6 +40,7 @@ impl<R: Resource> Participant<R> {
             let cycle = self.links(&deadlock);
             if let Some(victim) = deadlock.victim() {
                 self.give_way(now, victim, &cycle, out);
+                out.observe(Observation::DeadlockBroken);
             }
         }
     }

@@ -277,7 +277,7 @@ async fn a_killed_replay_is_run_again_and_pays_nothing_twice() {
     let client = cluster.client();
     until("some orders are paid", REPLAY_MAX, async || {
         let figures = client
-            .statistics()
+            .statistics(0)
             .await
             .map_err(|error| error.to_string())?;
         let committed = figures.committed;

@@ -2,7 +2,6 @@
 
 use nemcon_core::coordinator::event::ParticipantView;
 use nemcon_core::coordinator::record as coordinator;
-use nemcon_core::coordinator::statistics::{Percentiles, Statistics, Summary, WindowSummary};
 use nemcon_core::id::{
     AttemptId, Boot, CoordinatorId, Epoch, LogPosition, Lsn, ParticipantId, ParticipantName,
     TransactionId,
@@ -11,9 +10,9 @@ use nemcon_core::lock::{LockKey, Mode};
 use nemcon_core::message::Outcome;
 use nemcon_core::participant::event::InDoubt;
 use nemcon_core::participant::record as participant;
-use nemcon_core::time::{Millis, Span};
+use nemcon_core::time::Millis;
 
-use super::error::{WireError, Within, counted};
+use super::error::{WireError, counted};
 use super::id::{
     address, attempt, coordinator_id, optional, participant_id, participant_name, shown,
     transaction_id,
@@ -336,106 +335,6 @@ fn printable((key, mode): &(LockKey, Mode)) -> String {
     format!("{key} ({mode})")
 }
 
-impl From<Statistics> for v1::GetStatisticsResponse {
-    fn from(statistics: Statistics) -> Self {
-        statistics.summary().into()
-    }
-}
-
-impl From<Summary> for v1::GetStatisticsResponse {
-    fn from(summary: Summary) -> Self {
-        Self {
-            committed: summary.committed,
-            aborted: summary.aborted,
-            running: summary.running,
-            in_doubt: summary.in_doubt,
-            remembered: summary.remembered,
-            window: Some(summary.window.into()),
-            epoch: summary.epoch.0,
-            coordinator_id: summary.coordinator.to_string(),
-            ..Self::default()
-        }
-    }
-}
-
-impl TryFrom<v1::GetStatisticsResponse> for Summary {
-    type Error = WireError;
-
-    fn try_from(response: v1::GetStatisticsResponse) -> Result<Self, WireError> {
-        let window = response.window.unwrap_or_default();
-        Ok(Self {
-            coordinator: coordinator_id(&response.coordinator_id, "coordinator_id")?,
-            epoch: Epoch(counted(response.epoch, "epoch")?),
-            committed: response.committed,
-            aborted: response.aborted,
-            running: response.running,
-            in_doubt: response.in_doubt,
-            remembered: response.remembered,
-            window: WindowSummary {
-                transactions: window.transactions,
-                committed: window.committed,
-                prepare: percentiles(window.prepare, "prepare").within("window")?,
-                commit: percentiles(window.commit, "commit").within("window")?,
-                decision: percentiles(window.decision, "decision").within("window")?,
-            },
-        })
-    }
-}
-
-impl From<WindowSummary> for v1::Window {
-    fn from(window: WindowSummary) -> Self {
-        Self {
-            transactions: window.transactions,
-            committed: window.committed,
-            prepare: window.prepare.map(Into::into),
-            commit: window.commit.map(Into::into),
-            decision: window.decision.map(Into::into),
-            ..Self::default()
-        }
-    }
-}
-
-impl From<Percentiles> for v1::Percentiles {
-    fn from(percentiles: Percentiles) -> Self {
-        Self {
-            average: percentiles.average_ms,
-            p50: percentiles.p50.0 as f64,
-            p90: percentiles.p90.0 as f64,
-            p99: percentiles.p99.0 as f64,
-            max: percentiles.max.0 as f64,
-            ..Self::default()
-        }
-    }
-}
-
-/// Reads percentiles. The wire has room for fractions of a millisecond, which
-/// core does not measure; they are rounded.
-fn percentiles(
-    percentiles: Option<v1::Percentiles>,
-    field: &str,
-) -> Result<Option<Percentiles>, WireError> {
-    let Some(read) = percentiles else {
-        return Ok(None);
-    };
-    let number = |ms: f64, field| {
-        if ms.is_finite() && ms >= 0.0 {
-            return Ok(ms);
-        }
-        Err(WireError::new(field, ms, "milliseconds, 0 or more"))
-    };
-    let span = |ms, field| number(ms, field).map(|ms| Span(ms.round() as u64));
-    let read = || {
-        Ok(Percentiles {
-            average_ms: number(read.average, "average")?,
-            p50: span(read.p50, "p50")?,
-            p90: span(read.p90, "p90")?,
-            p99: span(read.p99, "p99")?,
-            max: span(read.max, "max")?,
-        })
-    };
-    read().map(Some).within(field)
-}
-
 #[cfg(test)]
 mod tests {
     use nemcon_core::history::History;
@@ -609,44 +508,5 @@ mod tests {
         );
         assert_eq!(wire.prepared_at, Some(timestamp(Millis(1_500))));
         assert_eq!((wire.questions, wire.participants.len()), (3, 1));
-    }
-
-    #[test]
-    fn figures_go_there_and_back() {
-        let percentiles = Percentiles {
-            average_ms: 2.5,
-            p50: Span(2),
-            p90: Span(4),
-            p99: Span(9),
-            max: Span(11),
-        };
-        let summary = Summary {
-            coordinator: sample::coordinator(),
-            epoch: Epoch(2),
-            committed: 30,
-            aborted: 4,
-            running: 5,
-            in_doubt: 6,
-            remembered: 34,
-            window: WindowSummary {
-                transactions: 20,
-                committed: 19,
-                prepare: Some(percentiles),
-                commit: None,
-                decision: Some(percentiles),
-            },
-        };
-        let there = v1::GetStatisticsResponse::from(summary.clone());
-        assert_eq!(Summary::try_from(there.clone()), Ok(summary));
-        let mut odd = there;
-        let window = odd.window.as_mut().unwrap();
-        window.commit = Some(v1::Percentiles {
-            p90: f64::NAN,
-            ..Default::default()
-        });
-        assert_eq!(
-            Summary::try_from(odd).unwrap_err().field,
-            "window.commit.p90"
-        );
     }
 }

@@ -33,3 +33,4 @@ pub use value::{any, millis, payload, timestamp};
 
 #[cfg(test)]
 mod sample;
+mod statistics;
