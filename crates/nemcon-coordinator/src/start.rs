@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use nemcon_core::coordinator::Coordinator;
 use nemcon_core::coordinator::event::Event;
+use nemcon_core::time::Millis;
 use nemcon_net::MESSAGE_BYTES_MAX;
 use nemcon_node::front::Front;
 use nemcon_node::maintenance::NodeKind;
+use nemcon_node::metrics::{Figures, OwnFigures};
 use nemcon_node::node::{Assembly, NodeError, NodeHandle, Shell, Site};
 use nemcon_node::server::Services;
 use nemcon_proto::v1::admin_service_server::AdminServiceServer;
@@ -78,6 +80,23 @@ impl Shell for CoordinatorShell {
             machine: Coordinator::new(machine),
             performer: hands,
             services,
+        }
+    }
+
+    fn figures(machine: &Coordinator, now: Millis) -> Figures {
+        let (in_doubt, in_doubt_oldest) = machine.unacknowledged(now);
+        let reached = machine.reached();
+        let participants = reached.map(|(name, reached)| (name.clone(), reached));
+        let held = machine.held();
+        Figures {
+            in_doubt,
+            in_doubt_oldest,
+            damage: machine.open_damages(),
+            own: OwnFigures::Coordinator {
+                running: held.running,
+                remembered: held.remembered,
+                participants: participants.collect(),
+            },
         }
     }
 

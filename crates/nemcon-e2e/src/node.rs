@@ -22,6 +22,8 @@ pub struct Node {
     program: &'static str,
     arguments: Vec<String>,
     port: Port,
+    /// Where its metrics are.
+    http: Port,
     /// Where its output, its ready file and its data are.
     dir: PathBuf,
     process: Option<Process>,
@@ -39,6 +41,7 @@ impl Node {
             program,
             arguments: arguments.to_vec(),
             port: Port::reserve(),
+            http: Port::reserve(),
             dir: dir.to_owned(),
             process: None,
             disk: None,
@@ -55,6 +58,12 @@ impl Node {
     #[must_use]
     pub fn url(&self) -> String {
         self.port.url()
+    }
+
+    /// Where its metrics and probes are, in all its lives.
+    #[must_use]
+    pub fn http_url(&self) -> String {
+        self.http.url()
     }
 
     /// Where its log and its data are.
@@ -118,6 +127,7 @@ impl Node {
         let mut command = Command::new(binary(self.program));
         command
             .arg(format!("--listen=127.0.0.1:{}", self.port.number()))
+            .arg(format!("--http-listen=127.0.0.1:{}", self.http.number()))
             .arg("--data-dir")
             .arg(self.data_dir())
             .arg("--ready-file")

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use nemcon_core::time::Millis;
+use nemcon_core::time::{Millis, Tick};
 
 /// The wall clock as it was when the node started, carried on by a clock that
 /// never runs back. An operator who sets the time changes nothing in a running
@@ -30,6 +30,16 @@ impl Clock {
     #[must_use]
     pub fn now(&self) -> Millis {
         Millis(self.at_start.0 + whole_millis(self.started.elapsed()))
+    }
+
+    /// The time now, and the same moment to the microsecond, from one look at the
+    /// clock.
+    #[must_use]
+    pub fn read(&self) -> (Millis, Tick) {
+        let since_start = self.started.elapsed();
+        let micros = u64::try_from(since_start.as_micros()).unwrap_or(u64::MAX);
+        let now = Millis(self.at_start.0 + whole_millis(since_start));
+        (now, Tick::from_micros(micros))
     }
 
     /// How long to sleep until `at`; zero if it has passed. Since [`Clock::now`]

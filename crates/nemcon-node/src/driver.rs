@@ -36,6 +36,7 @@ use tokio::sync::mpsc;
 
 use crate::clock::Clock;
 use crate::log_news::{LogNews, News};
+use crate::metrics::{LogPlace, Meter, Scrape};
 
 /// Events taken at one go. More would gain nothing (an append is already shared
 /// by hundreds) and let the first of them wait longer.
@@ -96,6 +97,8 @@ pub struct Driver<M: Machine, P> {
     events: Vec<M::Event>,
     /// What performing effects has brought back.
     back: Vec<M::Event>,
+    /// Who measures, if anybody does.
+    meter: Option<Meter<M>>,
 }
 
 impl<M: Machine, P: Perform<M>> Driver<M, P> {
@@ -124,7 +127,17 @@ impl<M: Machine, P: Perform<M>> Driver<M, P> {
             room: Room::Enough,
             events: Vec::with_capacity(BATCH_EVENTS_MAX),
             back: Vec::new(),
+            meter: None,
         }
+    }
+
+    /// The same driver, measured: what the machine observes goes to the meter, and
+    /// who asks it for figures is answered between two turns.
+    #[must_use]
+    pub fn measured_by(mut self, meter: Meter<M>) -> Self {
+        self.out.keep_observations();
+        self.meter = Some(meter);
+        self
     }
 
     /// The machine, to look at.
@@ -139,8 +152,9 @@ impl<M: Machine, P: Perform<M>> Driver<M, P> {
     /// # Errors
     /// [`LogFailed`].
     pub async fn start(&mut self) -> Result<(), LogFailed> {
-        self.machine.recovered(self.clock.now(), &mut self.out);
-        self.settle(self.clock.now());
+        let now = self.look_at_clock();
+        self.machine.recovered(now, &mut self.out);
+        self.settle(now);
         self.make_durable().await?;
         self.performer.serving(&self.machine);
         Ok(())
@@ -166,6 +180,7 @@ impl<M: Machine, P: Perform<M>> Driver<M, P> {
                     tracing::trace!(events = n, "taken");
                 }
                 news = self.news.fetch() => self.hear(news)?,
+                scrape = next_scrape(&mut self.meter) => self.answer(scrape),
                 () = tokio::time::sleep(deadline.unwrap_or_default()), if deadline.is_some() => {}
                 () = tokio::task::yield_now(), if more_to_do => {}
             }
@@ -196,8 +211,9 @@ impl<M: Machine, P: Perform<M>> Driver<M, P> {
             self.log.flush();
             let news = self.news.fetch().await;
             self.hear(news)?;
-            self.step_events(self.clock.now());
-            self.settle(self.clock.now());
+            let now = self.look_at_clock();
+            self.step_events(now);
+            self.settle(now);
         }
         Ok(())
     }
@@ -238,7 +254,7 @@ impl<M: Machine, P: Perform<M>> Driver<M, P> {
 
     /// One turn of the loop, whatever began it.
     fn turn(&mut self) {
-        let now = self.clock.now();
+        let now = self.look_at_clock();
         if self.machine.next_deadline().is_some_and(|at| at <= now) {
             self.events.push(Wake::DeadlinePassed.into());
         }
@@ -270,6 +286,31 @@ impl<M: Machine, P: Perform<M>> Driver<M, P> {
         }
         self.performer.batch_performed();
         self.events.append(&mut self.back);
+        if let Some(meter) = &self.meter {
+            for observation in self.out.take_observations() {
+                meter.metrics.observed(&observation);
+            }
+        }
+    }
+
+    /// The time, which is also that of the steps that follow.
+    fn look_at_clock(&mut self) -> Millis {
+        let (now, tick) = self.clock.read();
+        self.out.set_tick(tick);
+        now
+    }
+
+    /// Answers who asks for figures. Whoever does not wait any more is passed over.
+    fn answer(&self, scrape: Scrape) {
+        let Some(meter) = &self.meter else {
+            return;
+        };
+        let log = LogPlace {
+            end: self.out.appended(),
+            durable: self.durable,
+        };
+        let standing = (meter.figures)(&self.machine, self.clock.now());
+        let _ = scrape.send((log, standing));
     }
 
     fn next_deadline(&self) -> Option<Millis> {
@@ -278,5 +319,17 @@ impl<M: Machine, P: Perform<M>> Driver<M, P> {
             .into_iter()
             .chain(self.parking.next_deadline())
             .min()
+    }
+}
+
+/// The next who asks for figures; never, where nobody can.
+async fn next_scrape<M>(meter: &mut Option<Meter<M>>) -> Scrape {
+    let asked = match meter {
+        Some(meter) => meter.scrapes.recv().await,
+        None => None,
+    };
+    match asked {
+        Some(scrape) => scrape,
+        None => std::future::pending().await,
     }
 }

@@ -19,6 +19,7 @@
 //! - [`driver`]: the loop that owns machine and log, and its [`driver::Perform`];
 //! - [`peers`]: calls to other nodes;
 //! - [`maintenance`]: the one service that all nodes have;
+//! - [`metrics`]: what is measured, and the HTTP port that shows it;
 //! - [`health`]: asks another process's node whether it serves;
 //! - [`process`], [`telemetry`], [`stop`]: for `main` only.
 //!
@@ -41,6 +42,7 @@ pub mod health;
 pub mod inbox;
 pub mod log_news;
 pub mod maintenance;
+pub mod metrics;
 pub mod node;
 pub mod peers;
 pub mod process;

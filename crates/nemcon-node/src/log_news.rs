@@ -12,6 +12,8 @@ use nemcon_core::id::Lsn;
 use nemcon_core::machine::Room;
 use nemcon_wal::{LogError, LogEvent};
 
+use crate::metrics::Metrics;
+
 /// What has happened since the news was last fetched.
 #[derive(Debug, Default)]
 pub struct News {
@@ -32,10 +34,21 @@ pub struct LogNews(Arc<Board>);
 #[derive(Debug, Default)]
 struct Board {
     news: Mutex<News>,
+    /// Who counts the flushes, if anybody does.
+    metrics: Option<Arc<Metrics>>,
     bell: tokio::sync::Notify,
 }
 
 impl LogNews {
+    /// News whose flushes are counted.
+    #[must_use]
+    pub fn counted_by(metrics: Arc<Metrics>) -> Self {
+        Self(Arc::new(Board {
+            metrics: Some(metrics),
+            ..Board::default()
+        }))
+    }
+
     /// What the log is to call with its events.
     #[must_use]
     pub fn notify(&self) -> nemcon_wal::Notify {
@@ -52,6 +65,9 @@ impl LogNews {
                 took,
             } => {
                 tracing::trace!(records, bytes, ?took, "flushed");
+                if let Some(metrics) = &self.0.metrics {
+                    metrics.flushed(records, took);
+                }
                 return;
             }
             LogEvent::Durable(lsn) => {

@@ -25,6 +25,7 @@ use std::time::Duration;
 use nemcon_core::codec::{Codec, CorruptLog};
 use nemcon_core::id::Lsn;
 use nemcon_core::machine::{Machine, Stored};
+use nemcon_core::time::Millis;
 use nemcon_wal::{Backups, LogError, OpenError, Opened, Recovery, SledLog};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -34,6 +35,7 @@ use crate::front::Gate;
 use crate::inbox::Inbox;
 use crate::log_news::LogNews;
 use crate::maintenance::{Identity, Maintenance, NodeKind};
+use crate::metrics::{self, Figures, Meter, Metrics, SCRAPES_MAX, Scraper};
 use crate::server::{self, Health, ListenError, Port, ServeError, Services};
 use crate::settings::Settings;
 
@@ -57,6 +59,9 @@ pub enum NodeError {
     /// next start will not find it marked clean.
     #[error("cannot close the log")]
     Close(#[source] LogError),
+    /// It cannot set up what it measures: a bug.
+    #[error("cannot set up the metrics")]
+    Metrics(#[from] prometheus::Error),
     /// Its server failed.
     #[error(transparent)]
     Serve(#[from] ServeError),
@@ -112,6 +117,9 @@ pub trait Shell: Send + 'static {
     /// The identity of the machine's data directory, once its log has been read.
     fn identity(machine: &Self::Machine) -> String;
 
+    /// Where the machine stands, for its metrics.
+    fn figures(machine: &Self::Machine, now: Millis) -> Figures;
+
     /// Tells the machine to take no new work and to say when it has drained.
     fn drain_requested() -> <Self::Machine as Machine>::Event;
 }
@@ -156,6 +164,7 @@ impl Ending {
 pub struct NodeHandle {
     name: String,
     address: SocketAddr,
+    http: Option<SocketAddr>,
     url: String,
     stop: watch::Sender<bool>,
     ended: watch::Receiver<()>,
@@ -173,6 +182,12 @@ impl NodeHandle {
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where it shows its metrics by HTTP, if it does.
+    #[must_use]
+    pub const fn http_address(&self) -> Option<SocketAddr> {
+        self.http
     }
 
     /// The URL under which others reach it.
@@ -218,6 +233,7 @@ pub fn start<S: Shell>(
     let name = name.into();
     let port = Port::take(&settings)?;
     let (address, url) = (port.address, port.url.clone());
+    let http = port.http.as_ref().map(|http| http.address);
     let (stop, stopped) = watch::channel(false);
     let (alive, ended) = watch::channel(());
     let (serving, serves) = std::sync::mpsc::sync_channel(1);
@@ -237,6 +253,7 @@ pub fn start<S: Shell>(
     let handle = NodeHandle {
         name,
         address,
+        http,
         url,
         stop,
         ended,
@@ -306,7 +323,7 @@ impl Life {
             drained: Arc::default(),
             refused,
         };
-        let (address, url) = (port.address, port.url);
+        let (address, url, http) = (port.address, port.url, port.http);
         let Assembly {
             machine,
             performer,
@@ -324,8 +341,21 @@ impl Life {
         let (close, closed) = oneshot::channel();
         let closed = async { closed.await.unwrap_or_default() };
         let server = tokio::spawn(server::serve(port.listener, routes, closed));
+        let metrics = Arc::new(Metrics::new(S::KIND, &self.name, &self.settings)?);
+        let (scrapes, asked) = mpsc::channel(SCRAPES_MAX);
+        let http_address = http.as_ref().map(|http| http.address);
+        if let Some(http) = http {
+            let scraper = Scraper::new(Arc::clone(&metrics), health.ready().clone(), scrapes);
+            tokio::spawn(metrics::http::serve(http.listener, scraper));
+        }
 
-        let (mut driver, backups) = open_log(&self.settings, machine, performer).await?;
+        let news = LogNews::counted_by(Arc::clone(&metrics));
+        let (driver, backups) = open_log(&self.settings, news, machine, performer).await?;
+        let mut driver = driver.measured_by(Meter {
+            metrics,
+            scrapes: asked,
+            figures: S::figures,
+        });
         driver.start().await?;
         let identity = Identity {
             kind: S::KIND,
@@ -335,7 +365,7 @@ impl Life {
         maintenance.ready(identity, backups);
         gate.open();
         health.set(true).await;
-        self.announce(address, &url)?;
+        self.announce(address, http_address, &url)?;
         Ok(Serving {
             driver,
             events,
@@ -394,14 +424,20 @@ impl Life {
     }
 
     /// Says that the node serves, to whoever may be waiting for that.
-    fn announce(&self, address: SocketAddr, url: &str) -> Result<(), NodeError> {
+    fn announce(
+        &self,
+        address: SocketAddr,
+        http: Option<SocketAddr>,
+        url: &str,
+    ) -> Result<(), NodeError> {
         if let Some(path) = &self.settings.ready_file {
             write_ready_file(path, url).map_err(|source| NodeError::ReadyFile {
                 path: path.clone(),
                 source,
             })?;
         }
-        tracing::info!(%address, url, data = %self.settings.data_dir.display(), "serving");
+        let http = http.map(tracing::field::display);
+        tracing::info!(%address, http, url, data = %self.settings.data_dir.display(), "serving");
         let _ = self.serving.send(());
         Ok(())
     }
@@ -449,6 +485,7 @@ fn write_ready_file(path: &Path, url: &str) -> std::io::Result<()> {
 /// the server goes on answering that the node does not serve yet.
 async fn open_log<M, P>(
     settings: &Settings,
+    news: LogNews,
     machine: M,
     performer: P,
 ) -> Result<(Driver<M, P>, Backups), NodeError>
@@ -456,7 +493,7 @@ where
     M: Machine + Send + 'static,
     P: Perform<M>,
 {
-    let (dir, news) = (settings.data_dir.clone(), LogNews::default());
+    let dir = settings.data_dir.clone();
     let options = nemcon_wal::Options {
         limits: nemcon_wal::Limits {
             free_bytes_min: settings.limits.free_bytes_min,

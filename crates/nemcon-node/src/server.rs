@@ -5,6 +5,8 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tonic::body::Body;
 use tonic::codegen::Service;
@@ -15,7 +17,7 @@ use tonic::transport::server::TcpIncoming;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
-use crate::settings::Settings;
+use crate::settings::{HttpListen, Settings};
 
 /// Why a node cannot listen.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +29,24 @@ pub enum ListenError {
     )]
     PortTaken {
         /// Where.
+        address: SocketAddr,
+    },
+    /// Somebody else listens where the metrics were to be.
+    #[error(
+        "cannot listen on {address} for HTTP (/metrics, /healthz, /readyz): the port is taken; \
+         choose another with --http-listen (port 0 takes any free one), or give --http-listen none"
+    )]
+    HttpPortTaken {
+        /// Where.
+        address: SocketAddr,
+    },
+    /// There is no port after the last.
+    #[error(
+        "there is no port above {address} for HTTP (/metrics, /healthz, /readyz); give one with \
+         --http-listen, or --http-listen none"
+    )]
+    NoHttpPort {
+        /// Where gRPC is served.
         address: SocketAddr,
     },
     /// The address is open to others and nobody said that it may be.
@@ -63,6 +83,47 @@ pub(crate) struct Port {
     pub(crate) listener: TcpListener,
     pub(crate) address: SocketAddr,
     pub(crate) url: String,
+    pub(crate) http: Option<HttpPort>,
+}
+
+/// The port for metrics and probes.
+#[derive(Debug)]
+pub(crate) struct HttpPort {
+    pub(crate) listener: TcpListener,
+    pub(crate) address: SocketAddr,
+}
+
+impl HttpPort {
+    /// Takes the port, under the same rule as the other one: what it tells is for
+    /// this machine, unless somebody says that the network is trusted.
+    fn take(settings: &Settings) -> Result<Option<Self>, ListenError> {
+        let address = match settings.http {
+            HttpListen::None => return Ok(None),
+            HttpListen::At(address) => address,
+            HttpListen::Next => next_port(settings.listen)?,
+        };
+        if !settings.insecure && !address.ip().is_loopback() {
+            return Err(ListenError::OpenToAll { address });
+        }
+        let other = |source| ListenError::Other { address, source };
+        let listener = TcpListener::bind(address).map_err(|error| match error.kind() {
+            io::ErrorKind::AddrInUse => ListenError::HttpPortTaken { address },
+            _ => other(error),
+        })?;
+        listener.set_nonblocking(true).map_err(other)?;
+        let address = listener.local_addr().map_err(other)?;
+        Ok(Some(Self { listener, address }))
+    }
+}
+
+/// The port after this one; any free one after any free one.
+fn next_port(address: SocketAddr) -> Result<SocketAddr, ListenError> {
+    let port = match address.port() {
+        0 => Some(0),
+        port => port.checked_add(1),
+    };
+    let port = port.ok_or(ListenError::NoHttpPort { address })?;
+    Ok(SocketAddr::new(address.ip(), port))
 }
 
 impl Port {
@@ -91,6 +152,7 @@ impl Port {
             listener,
             address,
             url,
+            http: HttpPort::take(settings)?,
         })
     }
 }
@@ -100,16 +162,39 @@ impl Port {
 /// Only the server as a whole has one, under the empty name: a node serves all
 /// that it serves, or nothing.
 #[derive(Clone, Debug)]
-pub(crate) struct Health(HealthReporter);
+pub(crate) struct Health {
+    reporter: HealthReporter,
+    /// The same, for who asks by HTTP.
+    ready: Ready,
+}
+
+/// Whether the node serves, as health and `/readyz` say it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Ready(Arc<AtomicBool>);
+
+impl Ready {
+    pub(crate) fn is_set(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set(&self, ready: bool) {
+        self.0.store(ready, Ordering::Release);
+    }
+}
 
 impl Health {
+    pub(crate) const fn ready(&self) -> &Ready {
+        &self.ready
+    }
+
     pub(crate) async fn set(&self, serving: bool) {
+        self.ready.set(serving);
         let status = if serving {
             ServingStatus::Serving
         } else {
             ServingStatus::NotServing
         };
-        self.0.set_service_status("", status).await;
+        self.reporter.set_service_status("", status).await;
     }
 }
 
@@ -144,7 +229,10 @@ impl Services {
         mut self,
     ) -> Result<(RoutesBuilder, Health), tonic_reflection::server::Error> {
         let (reporter, service) = tonic_health::server::health_reporter();
-        let health = Health(reporter);
+        let health = Health {
+            reporter,
+            ready: Ready::default(),
+        };
         health.set(false).await;
         self.add(service);
         // Python's client still asks for v1alpha.

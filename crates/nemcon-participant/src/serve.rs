@@ -6,10 +6,12 @@ use nemcon_core::id::ParticipantId;
 use nemcon_core::participant::event::Event;
 use nemcon_core::participant::{self, Participant};
 use nemcon_core::resource::Resource;
+use nemcon_core::time::Millis;
 use nemcon_net::{Address, AddressError, NODE_MESSAGE_BYTES_MAX};
 use nemcon_node::chance;
 use nemcon_node::front::Front;
 use nemcon_node::maintenance::NodeKind;
+use nemcon_node::metrics::{Figures, OwnFigures};
 use nemcon_node::node::{Assembly, NodeError, NodeHandle, Shell, Site};
 use nemcon_node::server::Services;
 use nemcon_proto::v1::outcome_service_server::OutcomeServiceServer;
@@ -134,6 +136,18 @@ where
             machine: Participant::new(machine, resource),
             performer: Hands::new(handle, site.inbox, site.ending, registrar, calls_max),
             services,
+        }
+    }
+
+    fn figures(machine: &Participant<R>, now: Millis) -> Figures {
+        let (in_doubt, in_doubt_oldest) = machine.undecided(now);
+        Figures {
+            in_doubt,
+            in_doubt_oldest,
+            damage: machine.open_damages(),
+            own: OwnFigures::Participant {
+                lock_waiters: machine.locks().waiters(),
+            },
         }
     }
 

@@ -65,7 +65,8 @@ pub use mem::MemLog;
 pub use recover::Opened;
 #[cfg(feature = "sled")]
 pub use sled::{
-    BALLAST_BYTES, Backups, Durability, Options, Reader, SledLog, free_ballast, panics_are_caught,
+    BALLAST_BYTES, Backups, Durability, Options, Reader, SledLog, free_ballast, free_bytes,
+    panics_are_caught,
 };
 pub use writer::Limits;
 

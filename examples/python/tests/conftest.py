@@ -97,6 +97,7 @@ class Node:
         command = [
             *self.command,
             f"--listen=127.0.0.1:{self.port.number}",
+            "--http-listen=127.0.0.1:0",
             f"--data-dir={self.directory / self.name}",
             f"--ready-file={self.ready}",
         ]

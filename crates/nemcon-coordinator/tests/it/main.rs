@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod cluster;
+mod metrics;
 mod register;
 #[path = "../../../nemcon-participant/tests/it/store.rs"]
 mod store;

@@ -28,6 +28,8 @@ pub use raw::{Field, Kind, Raw, SettingsError, Source, command, is_health_asked,
 pub struct Settings {
     /// Where to listen; port 0 takes any free one.
     pub listen: SocketAddr,
+    /// Where metrics and probes are served by HTTP.
+    pub http: HttpListen,
     /// Where the log and the data live.
     pub data_dir: PathBuf,
     /// URL under which others reach this node; `None`: `http://` and the address
@@ -42,6 +44,18 @@ pub struct Settings {
     pub limits: Limits,
     /// What is wrong with the log's disk: for tests and benchmarks.
     pub faults: Faults,
+}
+
+/// Where a node serves `/metrics`, `/healthz` and `/readyz`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HttpListen {
+    /// One port above that of gRPC; any free one where that is any free one.
+    #[default]
+    Next,
+    /// There.
+    At(SocketAddr),
+    /// Nowhere.
+    None,
 }
 
 /// Limits of the shell; each machine has its own besides.
@@ -82,6 +96,7 @@ impl Settings {
     pub fn new(listen: SocketAddr, data_dir: impl Into<PathBuf>) -> Self {
         Self {
             listen,
+            http: HttpListen::default(),
             data_dir: data_dir.into(),
             advertise: None,
             insecure: false,
@@ -98,6 +113,9 @@ impl Settings {
             Field::text("listen", "NEMCON_LISTEN", "HOST:PORT")
                 .default(listen)
                 .help("Address to listen on; port 0 takes any free one"),
+            Field::text("http-listen", "NEMCON_HTTP_LISTEN", "HOST:PORT").help(
+                "Address for /metrics, /healthz and /readyz, or none [default: one port above --listen]",
+            ),
             Field::text("data-dir", "NEMCON_DATA_DIR", "DIR")
                 .default(data_dir)
                 .help("Directory of the log and the data, made if missing; one for each node"),
@@ -156,6 +174,9 @@ impl Settings {
                 "HOST:PORT, for example 127.0.0.1:7100",
                 socket_address,
             )?,
+            http: raw
+                .optional("http-listen", HTTP_LISTEN, http_listen)?
+                .unwrap_or_default(),
             data_dir: raw.required("data-dir", "a directory", path)?,
             advertise: raw.optional("advertise", URL, url)?,
             insecure: raw.switch("insecure")?,
@@ -192,15 +213,25 @@ impl Settings {
 
     /// Secure by default: without TLS a node keeps to its own machine.
     fn refuse_to_be_open_to_all(&self, raw: &Raw) -> Result<(), SettingsError> {
-        if self.insecure || self.listen.ip().is_loopback() {
+        if self.insecure {
             return Ok(());
         }
-        Err(raw.refuse(
-            "listen",
-            "a loopback address such as 127.0.0.1:7100; elsewhere anyone who reaches the port \
-             could use this node, since it speaks without TLS: give --insecure if the network \
-             is trusted",
-        ))
+        if !self.listen.ip().is_loopback() {
+            return Err(raw.refuse(
+                "listen",
+                "a loopback address such as 127.0.0.1:7100; elsewhere anyone who reaches the port \
+                 could use this node, since it speaks without TLS: give --insecure if the network \
+                 is trusted",
+            ));
+        }
+        match self.http {
+            HttpListen::At(address) if !address.ip().is_loopback() => Err(raw.refuse(
+                "http-listen",
+                "a loopback address such as 127.0.0.1:7101; elsewhere anyone who reaches the port \
+                 could read the metrics: give --insecure if the network is trusted",
+            )),
+            HttpListen::At(_) | HttpListen::Next | HttpListen::None => Ok(()),
+        }
     }
 }
 
@@ -219,6 +250,16 @@ pub fn url(text: &str) -> Option<String> {
     text.parse()
         .ok()
         .map(|address: Address| address.to_string())
+}
+
+/// What [`http_listen`] takes, for error messages.
+const HTTP_LISTEN: &str = "HOST:PORT, for example 127.0.0.1:7101, or none";
+
+fn http_listen(text: &str) -> Option<HttpListen> {
+    match text {
+        "none" => Some(HttpListen::None),
+        _ => socket_address(text).map(HttpListen::At),
+    }
 }
 
 /// Takes a socket address, or a host name that resolves to one.
@@ -283,6 +324,24 @@ mod tests {
             "{error}"
         );
         assert!(parse(&["--listen", "0.0.0.0:7100", "--insecure"]).is_ok());
+    }
+
+    #[test]
+    fn metrics_keep_to_the_same_rule_and_can_be_left_out() {
+        assert_eq!(parse(&[]).unwrap().http, HttpListen::Next);
+        let none = parse(&["--http-listen", "none"]).unwrap();
+        assert_eq!(none.http, HttpListen::None);
+        let open = ["--http-listen", "0.0.0.0:7101"];
+        let error = parse(&open).unwrap_err();
+        assert!(
+            error.contains("0.0.0.0:7101") && error.contains("--insecure"),
+            "{error}"
+        );
+        let open = [&open[..], &["--insecure"]].concat();
+        let at = HttpListen::At("0.0.0.0:7101".parse().unwrap());
+        assert_eq!(parse(&open).unwrap().http, at);
+        let error = parse(&["--http-listen", "7101"]).unwrap_err();
+        assert!(error.contains("127.0.0.1:7101, or none"), "{error}");
     }
 
     #[test]

@@ -1,16 +1,19 @@
 //! A node with a toy machine: real port, real log, real end.
 
-use std::net::{SocketAddr, TcpListener};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::time::Duration;
 
 use nemcon_core::id::RequestId;
+use nemcon_core::time::Millis;
 use nemcon_node::driver::Perform;
 use nemcon_node::front::{Front, NoAnswer};
 use nemcon_node::health;
 use nemcon_node::maintenance::NodeKind;
+use nemcon_node::metrics::Figures;
 use nemcon_node::node::{self, Assembly, Chain, Ending, NodeError, NodeHandle, Shell, Site};
-use nemcon_node::settings::Settings;
+use nemcon_node::settings::{HttpListen, Settings};
 use nemcon_wal::checkpoint::Due;
 use tokio::sync::oneshot;
 use tonic_reflection::pb::v1::ServerReflectionRequest;
@@ -64,6 +67,13 @@ impl Shell for ToyShell {
             machine: Toy::default(),
             performer,
             services: nemcon_node::server::Services::default(),
+        }
+    }
+
+    fn figures(_: &Toy, _: Millis) -> Figures {
+        Figures {
+            in_doubt: 7,
+            ..Figures::default()
         }
     }
 
@@ -153,6 +163,68 @@ fn health_says_whether_it_serves_and_the_ready_file_where() {
         error.starts_with(&format!("no node answers at http://{address}")),
         "{error}"
     );
+}
+
+/// One request by HTTP: its status and its body.
+fn ask(address: SocketAddr, request: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
+    write!(stream, "{request} HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, body.to_owned())
+}
+
+#[test]
+fn the_http_port_shows_metrics_and_answers_probes() {
+    let dir = tempfile::tempdir().unwrap();
+    let (node, front, ending) = start(settings(dir.path())).unwrap();
+    let address = node.http_address().unwrap();
+    wait(front.ask(Event::Add)).unwrap();
+    let (status, metrics) = ask(address, "GET /metrics");
+    assert_eq!(status, 200, "{metrics}");
+    for line in ["nemcon_ready 1", "nemcon_in_doubt 7"] {
+        assert!(metrics.lines().any(|it| it == line), "{line}\n{metrics}");
+    }
+    let durable = |line: &&str| line.starts_with("nemcon_wal_flush_seconds_count ");
+    let flushes = metrics.lines().find(durable).unwrap();
+    assert!(!flushes.ends_with(" 0"), "{flushes}");
+    assert_eq!(ask(address, "GET /healthz"), (200, "alive\n".into()));
+    assert_eq!(ask(address, "GET /readyz"), (200, "serving\n".into()));
+    assert_eq!(ask(address, "HEAD /metrics"), (200, String::new()));
+    assert_eq!(ask(address, "POST /metrics").0, 405);
+    assert_eq!(ask(address, "GET /").0, 404);
+    // Somebody who connects and says nothing keeps nobody from anything.
+    let silent: Vec<_> = (0..8).map(|_| TcpStream::connect(address)).collect();
+    assert_eq!(ask(address, "GET /healthz").0, 200);
+    drop((silent, ending));
+    node.stop();
+    node.join().unwrap();
+    assert!(TcpListener::bind(address).is_ok(), "the port is free again");
+}
+
+#[test]
+fn a_taken_http_port_is_named_and_can_be_done_without() {
+    let dir = tempfile::tempdir().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = taken.local_addr().unwrap();
+    let elsewhere = |http| Settings {
+        http,
+        ..settings(dir.path())
+    };
+    let error = refused(elsewhere(HttpListen::At(at)));
+    assert!(
+        error.contains(&at.to_string()) && error.contains("--http-listen"),
+        "{error}"
+    );
+    let (node, _, _) = start(elsewhere(HttpListen::None)).unwrap();
+    assert_eq!(node.http_address(), None);
+    node.stop();
+    node.join().unwrap();
 }
 
 #[test]

@@ -31,7 +31,7 @@ use self::directory::Directory;
 pub use self::guard::panics_are_caught;
 use self::inbox::{Inbox, Stop, Wait};
 pub use self::reader::Reader;
-pub use self::space::BALLAST_BYTES;
+pub use self::space::{BALLAST_BYTES, free_bytes};
 use self::store::SledStore;
 use crate::backup::source::Wanted;
 use crate::backup::{BackupError, PinLimits, Sink};

@@ -17,7 +17,10 @@ pub const BALLAST_BYTES: u64 = 8 << 20;
 const MARGIN_BYTES: u64 = 4 << 20;
 
 /// Bytes that are free for this process on the file system of `path`.
-pub(super) fn free_bytes(path: &Path) -> io::Result<u64> {
+///
+/// # Errors
+/// What the operating system says, for example that there is no such path.
+pub fn free_bytes(path: &Path) -> io::Result<u64> {
     let system = rustix::fs::statvfs(path)?;
     Ok(system.f_bavail.saturating_mul(system.f_frsize))
 }
