@@ -185,6 +185,17 @@ pub(crate) enum Failure {
         /// Why not.
         source: std::io::Error,
     },
+    /// A file cannot be written. What was there before is as it was.
+    #[error("cannot write {}: {source}", path.display())]
+    Unwritable {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// A picture cannot be drawn: a bug.
+    #[error("{0}")]
+    Undrawable(String),
     /// A file is not what it should be.
     #[error("{}: {what}", path.display())]
     Malformed {
@@ -250,7 +261,9 @@ impl Failure {
             | Self::Log(_)
             | Self::Folder(_)
             | Self::Restore(_)
-            | Self::System { .. } => Exit::Refused,
+            | Self::System { .. }
+            | Self::Unwritable { .. }
+            | Self::Undrawable(_) => Exit::Refused,
             Self::Usage(_)
             | Self::Name(_)
             | Self::Unreadable { .. }

@@ -6,7 +6,7 @@
 //!   nemcon ───┼ bank, txn ─────── nemcon-client ──▶ coordinator ──▶ banks
 //!             ├ participants ──── nemcon-client ──▶ coordinator
 //!             │   └ check ──────────────────────▶ one participant, as its coordinator
-//!             ├ waits ─────────── nemcon-client ──▶ coordinator
+//!             ├ waits, plot ───── nemcon-client ──▶ coordinator
 //!             ├ locks, in-doubt, damage ──────────▶ each participant itself
 //!             └ backup, restore, wal ───────────── a node's data directory
 //! ```
@@ -33,6 +33,7 @@ mod out;
 mod participants;
 mod path;
 mod patience;
+mod plot;
 mod replay;
 mod restore;
 mod session;

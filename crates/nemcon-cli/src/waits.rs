@@ -81,6 +81,20 @@ pub(crate) async fn run(arguments: Waits, coordinator: &Address) -> Result<Exit,
     Ok(Exit::Unreachable)
 }
 
+/// The graph as it is drawn.
+pub(crate) fn drawable(view: &WaitsView) -> Vec<nemcon_charts::Wait> {
+    let ids = |ids: &[TransactionId]| ids.iter().map(ToString::to_string).collect();
+    let drawable = |wait: &Wait<'_>| nemcon_charts::Wait {
+        waiter: wait.waiter.to_string(),
+        waited_ms: wait.waited.0,
+        participant: wait.participant.to_string(),
+        key: wait.key.to_string(),
+        held_by: ids(&wait.held_by),
+        behind: ids(&wait.behind),
+    };
+    waits(view).iter().map(drawable).collect()
+}
+
 fn waits(view: &WaitsView) -> Vec<Wait<'_>> {
     let mut waits = Vec::new();
     for (participant, report) in &view.reports {

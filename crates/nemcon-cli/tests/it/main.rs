@@ -6,6 +6,7 @@ mod cluster;
 mod errors;
 mod locks;
 mod money;
+mod plot;
 mod replay;
 mod txn;
 mod up;

@@ -1,0 +1,368 @@
+//! How many transactions there are: per second over time, and by how many are in
+//! flight.
+
+use std::collections::BTreeMap;
+
+use plotters::element::Circle;
+use plotters::prelude::{Color, RGBColor};
+use plotters::series::{AreaSeries, LineSeries};
+
+use crate::axis::{Axis, Quantity, Tick};
+use crate::latency::{Frame, chart, name_axes, place};
+use crate::picture::{
+    self, Area, DrawError, Drawn, HEIGHT_PX, MARGIN, Picture, WIDTH_PX, at, px, write,
+};
+use crate::style::{self, Anchor};
+
+/// Totals at a moment. They only grow, until the coordinator starts again.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Sample {
+    /// Since the first, in seconds.
+    pub seconds: f64,
+    /// Transactions committed so far.
+    pub committed: u64,
+    /// Transactions aborted so far.
+    pub aborted: u64,
+}
+
+/// How fast a run was.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Run {
+    /// What ran. Runs of one name are joined by a line.
+    pub name: String,
+    /// Transactions at a time.
+    pub in_flight: u64,
+    /// Transactions committed per second.
+    pub per_second: f64,
+}
+
+/// The plot leaves room for names at its right.
+const PLOT: Frame = Frame {
+    left: MARGIN + 64.0,
+    top: 108.0,
+    right: 1040.0,
+    bottom: 516.0,
+};
+
+/// Between the middle lines of two names at the right.
+const NAME_ROW: f64 = 40.0;
+
+/// One of the two rates.
+type Part = fn(&Rate) -> f64;
+
+/// Rates between two samples.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Rate {
+    from: f64,
+    to: f64,
+    committed: f64,
+    aborted: f64,
+}
+
+/// Draws transactions committed and aborted per second, from totals in the order of
+/// their time. Where totals fall the coordinator has started again: that stretch is
+/// left out.
+///
+/// # Errors
+///
+/// Only a bug in what draws.
+pub fn throughput(samples: &[Sample], about: &str) -> Result<Picture, DrawError> {
+    let rates = rates(samples);
+    let span: f64 = rates.iter().map(|it| it.to - it.from).sum();
+    let mean = |of: fn(&Rate) -> f64| {
+        let all: f64 = rates.iter().map(|it| of(it) * (it.to - it.from)).sum();
+        if span > 0.0 { all / span } else { 0.0 }
+    };
+    let (committed, aborted) = (mean(|it| it.committed), mean(|it| it.aborted));
+    let told = format!(
+        "On average {} committed and {} aborted per second.",
+        Quantity::Count.tell(committed),
+        Quantity::Count.tell(aborted)
+    );
+    picture::draw("Throughput", about, &told, |area| {
+        if rates.is_empty() {
+            let hint = "two samples with some time between them make a rate";
+            return picture::nothing(area, middle(), "There is nothing to draw", hint);
+        }
+        over_time(
+            area,
+            &rates,
+            [("committed", committed), ("aborted", aborted)],
+        )
+    })
+}
+
+fn middle() -> (f64, f64) {
+    (f64::from(WIDTH_PX) / 2.0, f64::from(HEIGHT_PX) / 2.0)
+}
+
+fn rates(samples: &[Sample]) -> Vec<Rate> {
+    let pairs = samples.windows(2).map(|pair| (pair[0], pair[1]));
+    let rates = pairs.filter_map(|(one, two)| {
+        let took = two.seconds - one.seconds;
+        let committed = two.committed.checked_sub(one.committed)? as f64;
+        let aborted = two.aborted.checked_sub(one.aborted)? as f64;
+        // Below a microsecond a rate says nothing, and time does not run back.
+        let sensible = took >= 1e-6 && one.seconds >= 0.0 && two.seconds <= 1e12;
+        sensible.then(|| Rate {
+            from: one.seconds,
+            to: two.seconds,
+            committed: committed / took,
+            aborted: aborted / took,
+        })
+    });
+    let mut in_order: Vec<Rate> = Vec::new();
+    for rate in rates {
+        if in_order.last().is_none_or(|last| last.to <= rate.from) {
+            in_order.push(rate);
+        }
+    }
+    in_order
+}
+
+/// Both rates over time. Samples are stretches, not points: the lines have steps
+/// where few are drawn, and points in the middle of each where there are many.
+fn over_time(area: &Area<'_>, rates: &[Rate], means: [(&str, f64); 2]) -> Drawn {
+    let end = rates.iter().map(|it| it.to).fold(0.0, f64::max);
+    let start = rates.first().map_or(0.0, |it| it.from);
+    let most = rates
+        .iter()
+        .map(|it| it.committed.max(it.aborted))
+        .fold(0.0, f64::max);
+    let x = Axis::elapsed((end - start) * 1000.0, 10);
+    let y = Axis::rates(most * 1.05, 6);
+    let mut chart = chart(area, PLOT, &x, &y)?;
+    name_axes(
+        area,
+        PLOT,
+        "time since the first sample",
+        "transactions per second",
+    )?;
+    let series: [(RGBColor, Part); 2] = [
+        (style::BLUE, |it| it.committed),
+        (style::VERMILION, |it| it.aborted),
+    ];
+    let mut names = Vec::new();
+    for ((colour, value), (name, mean)) in series.into_iter().zip(means) {
+        let line = |stretch: &[Rate]| -> Vec<(f64, f64)> {
+            let point = |time: f64, rate: &Rate| ((time - start) * 1000.0, value(rate));
+            stretch
+                .iter()
+                .flat_map(|it| [point(it.from, it), point(it.to, it)])
+                .collect()
+        };
+        // A stretch without samples is a gap, not a line across.
+        for stretch in rates.chunk_by(|one, two| two.from - one.to < 1e-9) {
+            if name == "committed" {
+                let fill = style::BLUE.mix(0.08);
+                chart.draw_series(AreaSeries::new(line(stretch), 0.0, fill))?;
+            }
+            chart.draw_series(LineSeries::new(line(stretch), style::line(colour, 2.2)))?;
+        }
+        let last = rates.last().map_or(0.0, value);
+        let below = format!("{}/s on average", Quantity::Count.tell(mean));
+        names.push(Name {
+            y: place(&chart, (0.0, last)).1,
+            text: name.to_owned(),
+            below,
+            colour,
+        });
+    }
+    name_lines(area, names)
+}
+
+/// A name at the end of a line.
+struct Name {
+    y: f64,
+    text: String,
+    below: String,
+    colour: RGBColor,
+}
+
+/// Names stand where their lines end, moved apart where they would meet.
+fn name_lines(area: &Area<'_>, mut names: Vec<Name>) -> Drawn {
+    names.sort_by(|one, two| one.y.total_cmp(&two.y));
+    let row = NAME_ROW.min((PLOT.bottom - PLOT.top) / names.len().max(1) as f64);
+    let mut free = PLOT.top;
+    for name in &mut names {
+        name.y = name.y.max(free);
+        free = name.y + row;
+    }
+    let mut lowest = PLOT.bottom - row / 4.0;
+    for name in names.iter_mut().rev() {
+        name.y = name.y.min(lowest);
+        lowest = name.y - row;
+    }
+    let room = f64::from(WIDTH_PX) - PLOT.right - 20.0;
+    for name in &names {
+        let bold = style::bold(style::TEXT, name.colour, Anchor::Left);
+        let small = style::plain(style::TEXT - 1.0, style::GREY, Anchor::Left);
+        let text = style::cut(&picture::printable(&name.text), &bold, room);
+        write(area, &text, (PLOT.right + 12.0, name.y - 8.0), &bold)?;
+        write(area, &name.below, (PLOT.right + 12.0, name.y + 9.0), &small)?;
+    }
+    Ok(())
+}
+
+/// Draws how fast runs were by the number of transactions in flight. Both scales
+/// begin at nothing, but that of those in flight is one of powers of two.
+///
+/// # Errors
+///
+/// Only a bug in what draws.
+pub fn in_flight(runs: &[Run], about: &str) -> Result<Picture, DrawError> {
+    let mut lines: BTreeMap<&str, Vec<(f64, f64)>> = BTreeMap::new();
+    let sensible =
+        |run: &&Run| run.in_flight > 0 && run.per_second.is_finite() && run.per_second >= 0.0;
+    for run in runs.iter().filter(sensible) {
+        let point = ((run.in_flight as f64).log2(), run.per_second.min(1e300));
+        lines.entry(&run.name).or_default().push(point);
+    }
+    for line in lines.values_mut() {
+        line.sort_by(|one, two| one.0.total_cmp(&two.0).then(one.1.total_cmp(&two.1)));
+    }
+    let told: Vec<String> = lines
+        .iter()
+        .filter_map(|(name, line)| tell_best(name, line))
+        .collect();
+    let told = if told.is_empty() {
+        "No run.".to_owned()
+    } else {
+        told.join(" ")
+    };
+    picture::draw(
+        "Throughput by transactions in flight",
+        about,
+        &told,
+        |area| {
+            if lines.is_empty() {
+                return picture::nothing(
+                    area,
+                    middle(),
+                    "There is nothing to draw",
+                    "no run was measured",
+                );
+            }
+            by_flight(area, &lines)
+        },
+    )
+}
+
+fn best(line: &[(f64, f64)]) -> Option<(f64, f64)> {
+    line.iter()
+        .copied()
+        .max_by(|one, two| one.1.total_cmp(&two.1))
+}
+
+fn tell_best(name: &str, line: &[(f64, f64)]) -> Option<String> {
+    let (flight, rate) = best(line)?;
+    let rate = Quantity::Count.tell(rate);
+    Some(format!(
+        "{name}: at most {rate} per second, with {} in flight.",
+        flight.exp2().round()
+    ))
+}
+
+fn by_flight(area: &Area<'_>, lines: &BTreeMap<&str, Vec<(f64, f64)>>) -> Drawn {
+    let points = || lines.values().flatten();
+    let most = points().map(|it| it.1).fold(0.0, f64::max);
+    let x = flights(points().map(|it| it.0));
+    let y = Axis::rates(most * 1.1, 6);
+    let mut chart = chart(area, PLOT, &x, &y)?;
+    name_axes(
+        area,
+        PLOT,
+        "transactions in flight, scale of powers of two",
+        "committed per second",
+    )?;
+    let mut names = Vec::new();
+    for (place_in_list, (name, line)) in lines.iter().enumerate() {
+        let colour = style::SERIES[place_in_list % style::SERIES.len()];
+        chart.draw_series(LineSeries::new(line.clone(), style::line(colour, 2.2)))?;
+        for (flight, rate) in line {
+            let (left, top) = place(&chart, (*flight, *rate));
+            area.draw(&Circle::new(at(left, top), px(5.5), style::PAPER.filled()))?;
+            area.draw(&Circle::new(at(left, top), px(4.0), colour.filled()))?;
+            if lines.len() == 1 {
+                let bold = style::bold(style::TEXT, style::INK, Anchor::Middle);
+                write(
+                    area,
+                    &Quantity::Count.tell(*rate),
+                    (left, top - 17.0),
+                    &bold,
+                )?;
+            }
+        }
+        let last = line.last().copied().unwrap_or_default();
+        let fastest = best(line).map_or(0.0, |it| it.1);
+        names.push(Name {
+            y: place(&chart, last).1,
+            text: (*name).to_owned(),
+            below: format!("at most {}/s", Quantity::Count.tell(fastest)),
+            colour,
+        });
+    }
+    name_lines(area, names)
+}
+
+/// The axis of those in flight: named where something was measured, as far as there
+/// is room.
+fn flights(points: impl Iterator<Item = f64>) -> Axis {
+    let mut measured: Vec<f64> = points.collect();
+    measured.sort_by(f64::total_cmp);
+    measured.dedup();
+    let low = measured.first().copied().unwrap_or_default();
+    let high = measured.last().copied().unwrap_or_default();
+    let (from, to) = (low - 0.4, high + 0.4);
+    let apart = (to - from) / 18.0;
+    let mut ticks: Vec<Tick> = Vec::new();
+    for at in measured {
+        if ticks.last().is_none_or(|last| at - last.at >= apart) {
+            let label = Quantity::Count.tell(at.exp2().round());
+            ticks.push(Tick { at, label });
+        }
+    }
+    Axis {
+        from,
+        to,
+        logarithmic: true,
+        ticks,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(seconds: f64, committed: u64) -> Sample {
+        Sample {
+            seconds,
+            committed,
+            aborted: 0,
+        }
+    }
+
+    #[test]
+    fn a_restart_is_a_gap() {
+        let found = rates(&[
+            sample(0.0, 100),
+            sample(1.0, 150),
+            sample(2.0, 3),
+            sample(4.0, 23),
+        ]);
+        let told: Vec<(f64, f64)> = found.iter().map(|it| (it.from, it.committed)).collect();
+        assert_eq!(told, [(0.0, 50.0), (2.0, 10.0)]);
+    }
+
+    #[test]
+    fn time_that_stands_or_runs_back_is_left_out() {
+        let found = rates(&[
+            sample(1.0, 1),
+            sample(1.0, 2),
+            sample(0.0, 3),
+            sample(2.0, 5),
+        ]);
+        assert_eq!(found.len(), 1);
+        assert!(rates(&[sample(f64::NAN, 1), sample(f64::INFINITY, 2)]).is_empty());
+    }
+}

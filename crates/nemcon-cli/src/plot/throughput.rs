@@ -1,0 +1,268 @@
+//! How many transactions there are.
+
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use nemcon_charts::{DrawError, Picture, Run, Sample};
+use nemcon_client::Address;
+use prost_types::Timestamp;
+use serde_json::Value;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::{Out, field, list, malformed, named, number, read, statistics};
+use crate::failure::{Exit, Failure};
+use crate::session::Session;
+
+/// End of the help text.
+pub(super) const HELP: &str = "\
+A coordinator is asked for its totals while this runs; where it starts again there is a gap. A \
+file has either \"samples\" of the last transactions, as GetStatistics answers, or \"runs\", each \
+with \"inFlight\" and \"perSecond\" and, if there are several lines, a \"name\".
+
+Examples:
+  nemcon plot throughput --seconds 30 --out throughput.svg
+  nemcon plot throughput --from bench.json --out in-flight.png";
+
+/// The most samples in a picture, and the shortest time between two.
+const SAMPLES: u32 = 100;
+const PAUSE_MIN: Duration = Duration::from_millis(200);
+
+/// Into so many parts the time of single transactions is cut.
+const PARTS: usize = 50;
+
+/// What to draw.
+#[derive(Debug, Args)]
+pub(crate) struct Throughput {
+    #[command(flatten)]
+    out: Out,
+    /// How long to watch the coordinator: 1 to 3600
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=3600))]
+    seconds: u32,
+    /// Draw a file instead: JSON with "samples" or "runs"
+    #[arg(long, value_name = "FILE.json", conflicts_with = "seconds")]
+    from: Option<PathBuf>,
+}
+
+pub(super) async fn run(arguments: Throughput, coordinator: &Address) -> Result<Exit, Failure> {
+    arguments.out.check()?;
+    let drawn = match &arguments.from {
+        Some(path) => of_file(path)?,
+        None => {
+            let samples = watch(coordinator, arguments.seconds).await?;
+            nemcon_charts::throughput(&samples, &coordinator.to_string())
+        }
+    };
+    arguments.out.write(drawn)?;
+    Ok(Exit::Done)
+}
+
+/// Asks for the totals again and again.
+async fn watch(coordinator: &Address, seconds: u32) -> Result<Vec<Sample>, Failure> {
+    Session::open(coordinator).await?;
+    let whole = Duration::from_secs(seconds.into());
+    let mut ticks = interval((whole / SAMPLES).max(PAUSE_MIN));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let progress = progress(seconds);
+    let mut samples = Vec::new();
+    let began = Instant::now();
+    loop {
+        ticks.tick().await;
+        let totals = statistics(coordinator, 0).await?;
+        let passed = began.elapsed();
+        samples.push(Sample {
+            seconds: passed.as_secs_f64(),
+            committed: totals.committed,
+            aborted: totals.aborted,
+        });
+        progress.set_position(passed.as_secs());
+        if passed >= whole {
+            progress.finish_and_clear();
+            return Ok(samples);
+        }
+    }
+}
+
+fn progress(seconds: u32) -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new(seconds.into());
+    // A template that is wrong leaves the bar as it is.
+    if let Ok(style) = ProgressStyle::with_template("watching {wide_bar} {pos} of {len} s") {
+        bar.set_style(style);
+    }
+    bar
+}
+
+fn of_file(path: &Path) -> Result<Result<Picture, DrawError>, Failure> {
+    let file = read(path)?;
+    let about = named(path);
+    if file.get("runs").is_some() {
+        return Ok(nemcon_charts::in_flight(&runs(path, &file)?, &about));
+    }
+    if file.get("samples").is_none() {
+        return Err(malformed(
+            path,
+            "there is no list \"samples\" or \"runs\" in it",
+        ));
+    }
+    Ok(nemcon_charts::throughput(
+        &totals(&ended(path, &file)?),
+        &about,
+    ))
+}
+
+fn runs(path: &Path, file: &Value) -> Result<Vec<Run>, Failure> {
+    let read = |(place, run): (usize, &Value)| {
+        let wrong = |what: &str| malformed(path, &format!("run {}: {what}", place + 1));
+        let needed = |camel, snake| {
+            let found = field(run, camel, snake).and_then(number);
+            found.ok_or_else(|| wrong(&format!("{camel} is missing, or no number")))
+        };
+        let in_flight = needed("inFlight", "in_flight")?;
+        if in_flight < 1.0 || in_flight.fract() != 0.0 {
+            return Err(wrong(&format!(
+                "inFlight is {in_flight}, not a whole number from 1 on"
+            )));
+        }
+        Ok(Run {
+            name: run
+                .get("name")
+                .and_then(Value::as_str)
+                .unwrap_or("nemcon")
+                .to_owned(),
+            in_flight: in_flight as u64,
+            per_second: needed("perSecond", "per_second")?,
+        })
+    };
+    list(path, file, "runs")?
+        .iter()
+        .enumerate()
+        .map(read)
+        .collect()
+}
+
+/// When each transaction ended, in seconds, and whether it committed.
+fn ended(path: &Path, file: &Value) -> Result<Vec<(f64, bool)>, Failure> {
+    let read = |(place, sample): (usize, &Value)| {
+        let wrong = |what: &str| malformed(path, &format!("sample {}: {what}", place + 1));
+        let at = field(sample, "endedAt", "ended_at").and_then(Value::as_str);
+        let at = at.ok_or_else(|| wrong("endedAt is missing"))?;
+        let at: Timestamp = at
+            .parse()
+            .map_err(|_| wrong(&format!("endedAt is {at}, not a time")))?;
+        let committed = sample.get("outcome").and_then(Value::as_str) == Some("OUTCOME_COMMITTED");
+        Ok((at.seconds as f64 + f64::from(at.nanos) / 1e9, committed))
+    };
+    list(path, file, "samples")?
+        .iter()
+        .enumerate()
+        .map(read)
+        .collect()
+}
+
+/// Totals at even times, of what ended when.
+fn totals(ended: &[(f64, bool)]) -> Vec<Sample> {
+    let first = ended.iter().map(|it| it.0).fold(f64::INFINITY, f64::min);
+    let last = ended
+        .iter()
+        .map(|it| it.0)
+        .fold(f64::NEG_INFINITY, f64::max);
+    if ended.len() < 2 || last - first < 1e-3 {
+        return Vec::new();
+    }
+    let mut sorted: Vec<(f64, bool)> = ended.to_vec();
+    sorted.sort_by(|one, two| one.0.total_cmp(&two.0));
+    let mut rest = sorted.iter().peekable();
+    let mut total = Sample::default();
+    let mut samples = Vec::new();
+    for part in 0..=PARTS {
+        total.seconds = (last - first) * part as f64 / PARTS as f64;
+        let until = if part == PARTS {
+            f64::INFINITY
+        } else {
+            first + total.seconds
+        };
+        while let Some((_, committed)) = rest.next_if(|it| it.0 <= until) {
+            total.committed += u64::from(*committed);
+            total.aborted += u64::from(!*committed);
+        }
+        samples.push(total);
+    }
+    samples
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(text: &str) -> Result<String, String> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        let drawn = of_file(file.path()).map_err(|error| error.to_string())?;
+        Ok(drawn.unwrap().svg().to_owned())
+    }
+
+    #[test]
+    fn runs_and_samples_are_told_apart() {
+        let runs = r#"{"runs": [{"inFlight": 1, "perSecond": 300}, {"in_flight": "64", "per_second": 4000.5}]}"#;
+        assert!(
+            file(runs)
+                .unwrap()
+                .contains("nemcon: at most 4,001 per second, with 64 in flight.")
+        );
+        let samples = r#"{"samples": [
+            {"outcome": "OUTCOME_COMMITTED", "endedAt": "2024-05-01T10:00:00Z"},
+            {"outcome": "OUTCOME_COMMITTED", "endedAt": "2024-05-01T10:00:01.5Z"},
+            {"outcome": "OUTCOME_ABORTED", "endedAt": "2024-05-01T10:00:02Z"}]}"#;
+        assert!(
+            file(samples)
+                .unwrap()
+                .contains("0.50 committed and 0.50 aborted per second")
+        );
+    }
+
+    #[test]
+    fn totals_grow_to_all_there_is() {
+        let ended: Vec<(f64, bool)> = (0..1000)
+            .map(|it| (f64::from(it % 100), it % 10 != 0))
+            .collect();
+        let totals = totals(&ended);
+        assert!(
+            totals
+                .windows(2)
+                .all(|it| it[0].committed <= it[1].committed)
+        );
+        let last = totals.last().unwrap();
+        assert_eq!((last.committed, last.aborted), (900, 100));
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_file_is_named() {
+        for (text, said) in [
+            ("[]", "there is no list \"samples\" or \"runs\" in it"),
+            (
+                r#"{"runs": [{"inFlight": 0, "perSecond": 1}]}"#,
+                "run 1: inFlight is 0, not a whole number from 1 on",
+            ),
+            (
+                r#"{"runs": [{"inFlight": 2}]}"#,
+                "run 1: perSecond is missing, or no number",
+            ),
+            (
+                r#"{"samples": [{"outcome": "OUTCOME_ABORTED"}]}"#,
+                "sample 1: endedAt is missing",
+            ),
+            (
+                r#"{"samples": [{"endedAt": "noon"}]}"#,
+                "sample 1: endedAt is noon, not a time",
+            ),
+        ] {
+            let error = file(text).unwrap_err();
+            assert!(error.contains(said), "{error}");
+        }
+    }
+}
