@@ -15,7 +15,7 @@ use nemcon_core::reason::Refusal;
 use nemcon_ledger::account::{Contra, Entry, Statement};
 use nemcon_ledger::action::{AccountPage, CurrencyTotal, NamedAccount, Totals};
 use nemcon_ledger::{Action, ActionResult, Ledger};
-use nemcon_participant::{Decode, invalid_action};
+use nemcon_participant::{Decode, invalid_action, no_inputs};
 use nemcon_proto::bank::v1;
 use nemcon_proto::convert::{WireError, timestamp};
 use prost::{Message, Name};
@@ -25,7 +25,8 @@ use prost::{Message, Name};
 pub struct Wire;
 
 impl Decode<Ledger> for Wire {
-    fn action(&self, payload: Payload) -> Result<Action, Refusal> {
+    fn action(&self, payload: Payload, inputs: Vec<Payload>) -> Result<Action, Refusal> {
+        no_inputs(&payload.type_url, &inputs)?;
         // As `Any` has it: only what follows the last slash names the type. The
         // part before it says where a description could be had.
         let full_name = payload.type_url.rsplit('/').next().unwrap_or_default();
@@ -274,7 +275,7 @@ mod tests {
     use super::*;
 
     fn action<M: Message + Name>(message: &M) -> Result<Action, Refusal> {
-        Wire.action(packed(message))
+        Wire.action(packed(message), Vec::new())
     }
 
     fn unpacked<M: Message + Name + Default>(payload: &Payload) -> M {
@@ -300,6 +301,20 @@ mod tests {
             opening_balance_minor: 300,
             minimum_balance_minor: -100,
         }
+    }
+
+    #[test]
+    fn results_of_others_are_of_no_use_here() {
+        let read = v1::Read {
+            account: "alice".to_owned(),
+        };
+        let refusal = Wire.action(packed(&read), vec![packed(&read)]).unwrap_err();
+        assert_eq!(refusal.reason, Reason::INVALID_ACTION);
+        assert_eq!(
+            refusal.message,
+            "1 inputs of type.googleapis.com/nemcon.bank.v1.Read: want none, since it uses no \
+             results of other operations"
+        );
     }
 
     #[test]
@@ -425,7 +440,11 @@ mod tests {
             "/nemcon.bank.v1.Read",
             "nemcon.bank.v1.Read",
         ] {
-            assert_eq!(Wire.action(payload(good)), Action::read("alice"), "{good}");
+            assert_eq!(
+                Wire.action(payload(good), Vec::new()),
+                Action::read("alice"),
+                "{good}"
+            );
         }
         for bad in [
             "",
@@ -437,7 +456,7 @@ mod tests {
             "type.googleapis.com/nemcon.bank.v1.Account",
             "nemcon.bank.v1.Read/",
         ] {
-            let refusal = Wire.action(payload(bad)).unwrap_err();
+            let refusal = Wire.action(payload(bad), Vec::new()).unwrap_err();
             assert_eq!(refusal.reason, Reason::INVALID_ACTION, "{bad}");
         }
     }
@@ -450,7 +469,7 @@ mod tests {
             value: vec![],
         };
         assert_eq!(
-            Wire.action(payload).unwrap_err().message,
+            Wire.action(payload, Vec::new()).unwrap_err().message,
             "action type \"type.googleapis.com/nemcon.bank.v1.Rob\": want nemcon.bank.v1.X, where \
              X is one of Open, Close, Withdraw, Deposit, Read, ReadAccounts, ReadEntries, Audit"
         );
@@ -473,10 +492,13 @@ mod tests {
         }
         let type_url = v1::Read::type_url();
         let refusal = Wire
-            .action(Payload {
-                type_url,
-                value: cut,
-            })
+            .action(
+                Payload {
+                    type_url,
+                    value: cut,
+                },
+                Vec::new(),
+            )
             .unwrap_err();
         let start = "4 bytes that are no nemcon.bank.v1.Read (";
         assert!(refusal.message.starts_with(start), "{refusal}");
@@ -488,7 +510,7 @@ mod tests {
             account: "alice".into(),
         });
         payload.value.extend([0xf8, 0x07, 0x01]); // field 127, a varint: 1
-        assert_eq!(Wire.action(payload), Action::read("alice"));
+        assert_eq!(Wire.action(payload, Vec::new()), Action::read("alice"));
     }
 
     /// Books with one account and one withdrawal, and what they answer.

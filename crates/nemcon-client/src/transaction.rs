@@ -39,6 +39,7 @@ pub fn operation<A: Message + Name>(
         Operation {
             action: Ok(payload),
             read_only,
+            inputs: Vec::new(),
         },
     )
 }

@@ -25,6 +25,16 @@ pub(crate) fn operations(operations: &[AddressedOperation]) -> OperationsHash {
             // The border has refused it; a request of a client cannot hold one.
             Err(refusal) => part(refusal.reason.as_str().as_bytes()),
         }
+        // Not counted where there are none: the hashes of what ran before there were
+        // inputs are in logs, and must stay. No name of a participant begins with a
+        // zero byte, so a count is not taken for the next operation.
+        if !operation.inputs.is_empty() {
+            part(&(operation.inputs.len() as u64).to_be_bytes());
+        }
+        for input in &operation.inputs {
+            part(input.type_url.as_bytes());
+            part(&input.value);
+        }
     }
     OperationsHash(sha.finalize().into())
 }
@@ -43,7 +53,11 @@ mod tests {
         });
         (
             ParticipantName::new(to).unwrap(),
-            Operation { action, read_only },
+            Operation {
+                action,
+                read_only,
+                inputs: Vec::new(),
+            },
         )
     }
 
@@ -68,6 +82,33 @@ mod tests {
         ];
         for other in others {
             assert_ne!(base, other);
+        }
+    }
+
+    #[test]
+    fn inputs_count_and_are_told_from_what_follows() {
+        let with = |inputs: &[&[u8]], rest: &[AddressedOperation]| {
+            let mut first = operation("a", "t", b"v", false);
+            first.1.inputs = inputs
+                .iter()
+                .map(|value| Payload {
+                    type_url: "r".into(),
+                    value: value.to_vec(),
+                })
+                .collect();
+            let all: Vec<AddressedOperation> = [&[first], rest].concat();
+            operations(&all)
+        };
+        let hashes = [
+            with(&[], &[]),
+            with(&[b"1"], &[]),
+            with(&[b"2"], &[]),
+            with(&[b"1", b"2"], &[]),
+            with(&[b"2", b"1"], &[]),
+            with(&[b"1"], &[operation("a", "t", b"v", false)]),
+        ];
+        for (at, hash) in hashes.iter().enumerate() {
+            assert!(!hashes[..at].contains(hash), "{at}");
         }
     }
 

@@ -13,6 +13,10 @@ pub const ADDRESS_BYTES_MAX: usize = 256;
 /// this bounds how long a step takes.
 pub const OPERATIONS_MAX: usize = 1_000;
 
+/// Results of other operations that one operation may use. Each is a copy that
+/// travels with it.
+pub const INPUTS_MAX: usize = 32;
+
 /// Participants of one transaction: a prepare record names them all.
 pub const PARTICIPANTS_MAX: usize = 128;
 

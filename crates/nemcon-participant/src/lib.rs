@@ -35,7 +35,7 @@ mod registration;
 mod serve;
 mod settings;
 
-pub use decode::{Decode, invalid_action};
+pub use decode::{Decode, invalid_action, no_inputs};
 pub use handle::{Handle, Peeked};
 pub use keyed::{Keyed, Rules, View};
 pub use payload::{pack, short_name, unknown_type, unpack};

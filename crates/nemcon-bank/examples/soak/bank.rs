@@ -146,6 +146,7 @@ impl Player {
         let operation = |action| Operation {
             action: Ok(action),
             read_only: false,
+            inputs: Vec::new(),
         };
         let work = Work::OneShot(actions.into_iter().map(operation).collect());
         if self.sequence.0.is_multiple_of(50) {

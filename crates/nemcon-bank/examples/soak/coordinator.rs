@@ -72,6 +72,7 @@ impl Player {
             let operation = Operation {
                 action: Ok(payload("Withdraw", 40)),
                 read_only: false,
+                inputs: Vec::new(),
             };
             Some((name, operation))
         };

@@ -164,6 +164,7 @@ impl Stage {
             operations: vec![Operation {
                 action: Ok(action),
                 read_only,
+                inputs: Vec::new(),
             }],
             read_only,
             lock_wait: PATIENT,

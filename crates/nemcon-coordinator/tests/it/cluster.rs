@@ -158,6 +158,7 @@ pub(crate) fn operation(store: &str, name: &str, amount: i64) -> v1::Operation {
         participant: store.into(),
         action: Some(convert::any(add(name, amount))),
         read_only: false,
+        inputs: Vec::new(),
     }
 }
 

@@ -4,15 +4,19 @@
 use alloc::vec::Vec;
 
 use super::{
-    Alone, Answer, CommitOnePhase, Execute, Frame, Operation, Prepare, ToParticipant, Trace, Vote,
-    Work,
+    Alone, Answer, CommitOnePhase, Execute, Frame, Operation, Payload, Prepare, ToParticipant,
+    Trace, Vote, Work,
 };
 use crate::reason::Refusal;
 
 impl<A> Frame<A> {
-    /// Reads every action with `read`. Nothing else changes: a frame whose actions
-    /// are all nonsense still reaches the machine, which votes no.
-    pub fn map_actions<B>(self, mut read: impl FnMut(A) -> Result<B, Refusal>) -> Frame<B> {
+    /// Reads every action with `read`, which is given the inputs of its operation as
+    /// well. Nothing else changes: a frame whose actions are all nonsense still
+    /// reaches the machine, which votes no.
+    pub fn map_actions<B>(
+        self,
+        mut read: impl FnMut(A, Vec<Payload>) -> Result<B, Refusal>,
+    ) -> Frame<B> {
         let read = &mut read;
         let message = match self.message {
             ToParticipant::Hello(hello) => ToParticipant::Hello(hello),
@@ -51,16 +55,23 @@ impl<A> Frame<A> {
 
 fn operations<A, B>(
     operations: Vec<Operation<A>>,
-    read: &mut impl FnMut(A) -> Result<B, Refusal>,
+    read: &mut impl FnMut(A, Vec<Payload>) -> Result<B, Refusal>,
 ) -> Vec<Operation<B>> {
     let operation = |operation: Operation<A>| Operation {
-        action: operation.action.and_then(&mut *read),
+        action: {
+            let inputs = operation.inputs;
+            operation.action.and_then(|action| read(action, inputs))
+        },
         read_only: operation.read_only,
+        inputs: Vec::new(),
     };
     operations.into_iter().map(operation).collect()
 }
 
-fn work<A, B>(work: Work<A>, read: &mut impl FnMut(A) -> Result<B, Refusal>) -> Work<B> {
+fn work<A, B>(
+    work: Work<A>,
+    read: &mut impl FnMut(A, Vec<Payload>) -> Result<B, Refusal>,
+) -> Work<B> {
     match work {
         Work::OneShot(list) => Work::OneShot(operations(list, read)),
         Work::Interactive { boot, count } => Work::Interactive { boot, count },

@@ -125,6 +125,9 @@ pub struct Operation<A> {
     pub action: Result<A, Refusal>,
     /// The client says that it writes nothing; a write under it is a no vote.
     pub read_only: bool,
+    /// Results of other operations that the action uses, as they travel. The border
+    /// of a participant puts them into the action, so its machine sees none.
+    pub inputs: Vec<Payload>,
 }
 
 /// What all work of an attempt carries.

@@ -439,6 +439,7 @@ impl<R: Resource> Participant<R> {
                     let operations = vec![Operation {
                         action: Err(lost_work(id)),
                         read_only: false,
+                        inputs: Vec::new(),
                     }];
                     self.begin_work(
                         now,

@@ -72,6 +72,7 @@ impl<R: Resource> Participant<R> {
                 Err(refusal) => piece.operations.push(Operation {
                     action: Err(refusal),
                     read_only: true,
+                    inputs: Vec::new(),
                 }),
             }
         }

@@ -56,6 +56,7 @@ pub(crate) fn request(transaction: &Transaction) -> v1::RunTransactionRequest {
             participant: to.to_string(),
             action: operation.action.clone().ok().map(any),
             read_only: operation.read_only,
+            inputs: Vec::new(),
         });
     v1::RunTransactionRequest {
         transaction_id: transaction.id.to_string(),

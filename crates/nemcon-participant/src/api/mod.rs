@@ -43,7 +43,7 @@ impl<R: ServeResource, D: Decode<R>> Api<R, D> {
         frame: Result<Frame<Payload>, WireError>,
     ) -> Result<Answer<Payload>, Status> {
         let frame = frame.map_err(|error| wire_status(&error))?;
-        let frame = frame.map_actions(|payload| self.decode.action(payload));
+        let frame = frame.map_actions(|payload, inputs| self.decode.action(payload, inputs));
         let received = |request| Event::FrameReceived { request, frame };
         match self
             .handle

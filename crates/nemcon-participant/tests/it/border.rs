@@ -7,6 +7,7 @@ use nemcon_proto::v1;
 use tonic::Code;
 
 use crate::node::{attempt, start};
+use crate::store::add;
 
 #[tokio::test(flavor = "current_thread")]
 async fn an_action_that_makes_no_sense_becomes_a_no_vote() {
@@ -19,6 +20,7 @@ async fn an_action_that_makes_no_sense_becomes_a_no_vote() {
     let operation = Operation {
         action: Ok(nonsense),
         read_only: false,
+        inputs: Vec::new(),
     };
     let vote = node.prepare(vec![operation]).await.unwrap();
     assert_eq!(vote.vote(), v1::Vote::No);
@@ -29,6 +31,33 @@ async fn an_action_that_makes_no_sense_becomes_a_no_vote() {
         "{}",
         refusal.message
     );
+    node.stop();
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn an_action_is_given_the_inputs_that_came_with_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = start(dir.path(), vec![]).unwrap();
+    let number = |text: &str| Payload {
+        type_url: "test/Number".into(),
+        value: text.into(),
+    };
+    let operation = |inputs| Operation {
+        action: Ok(add("alice", 5)),
+        read_only: false,
+        inputs,
+    };
+    let vote = node.prepare(vec![operation(vec![number("30")])]).await;
+    let vote = vote.unwrap();
+    assert_eq!(vote.vote(), v1::Vote::Yes, "{vote:?}");
+    assert_eq!(vote.results[0].value, b"35");
+    node.stop();
+
+    let dir = tempfile::tempdir().unwrap();
+    let node = start(dir.path(), vec![]).unwrap();
+    let vote = node.prepare(vec![operation(vec![number("x")])]).await;
+    let refusal = vote.unwrap().refusal.unwrap();
+    assert_eq!(refusal.message, "input \"x\": want a number");
     node.stop();
 }
 

@@ -15,6 +15,7 @@ async fn a_vote_survives_a_restart_and_waits_for_its_coordinator() {
     let operation = Operation {
         action: Ok(add("alice", 5)),
         read_only: false,
+        inputs: Vec::new(),
     };
     let vote = node.prepare(vec![operation.clone()]).await.unwrap();
     assert_eq!(vote.vote(), v1::Vote::Yes, "{vote:?}");
@@ -78,6 +79,7 @@ async fn an_operator_can_end_what_is_in_doubt() {
     let operation = Operation {
         action: Ok(add("alice", 5)),
         read_only: false,
+        inputs: Vec::new(),
     };
     node.prepare(vec![operation]).await.unwrap();
     let silent = v1::ResolveAttemptRequest {

@@ -165,10 +165,25 @@ fn pair(text: &str) -> Option<Add> {
 pub(crate) struct Border;
 
 impl Decode<Store> for Border {
-    fn action(&self, payload: Payload) -> Result<Add, Refusal> {
+    fn action(&self, payload: Payload, inputs: Vec<Payload>) -> Result<Add, Refusal> {
+        // A number that it uses is added to its own.
+        let used = match inputs.as_slice() {
+            [] => 0,
+            [input] => {
+                let text = String::from_utf8_lossy(&input.value);
+                let wanted = |_| invalid_action(format!("input {text:?}: want a number"));
+                text.parse().map_err(wanted)?
+            }
+            more => return Err(invalid_action(format!("{} inputs", more.len()))),
+        };
         let text = String::from_utf8_lossy(&payload.value);
         match payload.type_url.as_str() {
-            "test/Add" => pair(&text).ok_or_else(|| invalid_action(format!("{text:?}"))),
+            "test/Add" => pair(&text)
+                .map(|add| Add {
+                    amount: add.amount + used,
+                    ..add
+                })
+                .ok_or_else(|| invalid_action(format!("{text:?}"))),
             other => Err(invalid_action(format!(
                 "no action {other:?}; there is test/Add"
             ))),

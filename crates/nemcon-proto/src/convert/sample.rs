@@ -66,6 +66,7 @@ pub(super) fn operation(to: &str) -> AddressedOperation {
         Operation {
             action: Ok(payload(2)),
             read_only: true,
+            inputs: vec![payload(7)],
         },
     )
 }

@@ -8,7 +8,7 @@ use nemcon_core::reason::{Reason, Refusal};
 use nemcon_core::time::{Millis, Span};
 use prost_types::{Any, Timestamp};
 
-use super::error::WireError;
+use super::error::{WireError, list};
 use super::id::{optional, participant_name, shown};
 use crate::v1;
 
@@ -198,13 +198,41 @@ impl TryFrom<v1::Operation> for AddressedOperation {
             ));
         }
         let read_only = operation.read_only;
+        let inputs = list(operation.inputs, "inputs", limits::INPUTS_MAX, given)?;
         Ok((
             participant,
             Operation {
                 action: Ok(payload(action)),
                 read_only,
+                inputs,
             },
         ))
+    }
+}
+
+/// Reads an input that has its value: outside of a saga's definition there are no
+/// steps to name.
+fn given(input: v1::Input) -> Result<Payload, WireError> {
+    if !input.step.is_empty() {
+        let allowed = "no step: only the definition of a saga has steps whose results can be \
+                       named; here an input has its value";
+        return Err(WireError::text("step", &input.step, allowed));
+    }
+    if input.operation != 0 {
+        let allowed = "0 where no step is named";
+        return Err(WireError::new("operation", input.operation, allowed));
+    }
+    let value = input
+        .value
+        .ok_or_else(|| WireError::missing("value", "the result that the action is to use"))?;
+    Ok(payload(value))
+}
+
+/// An input as it travels outside of a saga's definition.
+fn input(value: Payload) -> v1::Input {
+    v1::Input {
+        value: Some(any(value)),
+        ..v1::Input::default()
     }
 }
 
@@ -215,19 +243,29 @@ pub(super) fn unaddressed(operation: Operation<Payload>) -> v1::Operation {
         participant: String::new(),
         action: operation.action.ok().map(any),
         read_only: operation.read_only,
+        inputs: operation.inputs.into_iter().map(input).collect(),
     }
 }
 
-/// Reads an operation at the participant it is for. A missing action makes the
-/// vote no; it does not make the question go unanswered.
+/// Reads an operation at the participant it is for. A missing action, or an input
+/// that is none, makes the vote no; it does not make the question go unanswered.
 pub(super) fn received(operation: v1::Operation) -> Operation<Payload> {
     let missing = || {
         let message = "action is missing: want what to do, as google.protobuf.Any";
         Refusal::new(Reason::INVALID_ACTION, message)
     };
+    let action = operation.action.map(payload).ok_or_else(missing);
+    let (action, inputs) = match list(operation.inputs, "inputs", limits::INPUTS_MAX, given) {
+        Ok(inputs) => (action, inputs),
+        Err(error) => {
+            let refusal = Refusal::new(Reason::INVALID_ACTION, error.to_string());
+            (action.and(Err(refusal)), Vec::new())
+        }
+    };
     Operation {
-        action: operation.action.map(payload).ok_or_else(missing),
+        action,
         read_only: operation.read_only,
+        inputs,
     }
 }
 
@@ -287,6 +325,47 @@ mod tests {
         let there = v1::Operation::from(operation.clone());
         assert_eq!(AddressedOperation::try_from(there), Ok(operation.clone()));
         assert_eq!(received(unaddressed(operation.1.clone())), operation.1);
+    }
+
+    #[test]
+    fn inputs_are_values_outside_of_sagas() {
+        let with = |input: v1::Input| v1::Operation {
+            inputs: vec![input],
+            ..v1::Operation::from(sample::operation("bank-a"))
+        };
+        let value = || Some(any(sample::payload(9)));
+        let step = v1::Input {
+            step: "order".into(),
+            value: value(),
+            ..v1::Input::default()
+        };
+        let error = AddressedOperation::try_from(with(step.clone())).unwrap_err();
+        assert_eq!(error.field, "inputs[0].step");
+        assert!(
+            error.to_string().contains("definition of a saga"),
+            "{error}"
+        );
+        let refusal = received(with(step)).action.unwrap_err();
+        assert_eq!(refusal.reason, Reason::INVALID_ACTION);
+
+        let empty = with(v1::Input::default());
+        let error = AddressedOperation::try_from(empty.clone()).unwrap_err();
+        assert_eq!(error.field, "inputs[0].value");
+        assert!(received(empty).action.is_err());
+
+        let number = v1::Input {
+            operation: 1,
+            value: value(),
+            ..v1::Input::default()
+        };
+        let error = AddressedOperation::try_from(with(number)).unwrap_err();
+        assert_eq!(error.field, "inputs[0].operation");
+
+        let mut many = with(input(sample::payload(9)));
+        many.inputs = vec![many.inputs[0].clone(); limits::INPUTS_MAX + 1];
+        let error = AddressedOperation::try_from(many.clone()).unwrap_err();
+        assert_eq!(error.to_string(), "inputs with 33 items: want at most 32");
+        assert!(received(many).action.is_err());
     }
 
     #[test]

@@ -60,6 +60,7 @@ mod tests {
         let operation = Operation {
             action: Ok(Lists::action(step, 1)),
             read_only: false,
+            inputs: Vec::new(),
         };
         let task = Task {
             attempt: id,

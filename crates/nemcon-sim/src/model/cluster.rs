@@ -435,7 +435,7 @@ impl Cluster {
             Happening::Deliver(key) => match self.packet(key).as_ref() {
                 Packet::Frame { from, frame, .. } => ParticipantEvent::FrameReceived {
                     request: Waiting::Coordinator(*from).request(),
-                    frame: frame.clone().map_actions(|it| registers::action(&it)),
+                    frame: frame.clone().map_actions(|it, _| registers::action(&it)),
                 },
                 Packet::Ask { from, attempt, .. } => ParticipantEvent::PeerAsked {
                     request: Waiting::Asker(*from, *attempt).request(),
@@ -640,6 +640,7 @@ fn addressed((to, action, read_only): &(usize, registers::Action, bool)) -> Addr
     let operation = Operation {
         action: Ok(payload(*action)),
         read_only: *read_only,
+        inputs: Vec::new(),
     };
     (name(*to), operation)
 }

@@ -297,6 +297,7 @@ impl<S: Subject> World<'_, S> {
             let operation = Operation {
                 action: Ok(action_payload(place)),
                 read_only: marked && !step.what.writes(),
+                inputs: Vec::new(),
             };
             (name(step.at), operation)
         };

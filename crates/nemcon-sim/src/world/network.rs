@@ -275,7 +275,7 @@ impl<S: Subject> World<'_, S> {
             },
         );
         let actions = &self.actions;
-        let frame = frame.map_actions(|payload| {
+        let frame = frame.map_actions(|payload, _| {
             let action = actions.get(action_place(&payload)).cloned();
             action.ok_or_else(|| Refusal::new(Reason::INVALID_ACTION, "no such action"))
         });

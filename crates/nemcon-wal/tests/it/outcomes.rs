@@ -313,6 +313,7 @@ impl World {
             let operation = Operation {
                 action: Ok(payload),
                 read_only: false,
+                inputs: Vec::new(),
             };
             (bank(number), operation)
         };

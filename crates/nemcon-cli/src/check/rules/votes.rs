@@ -24,6 +24,7 @@ async fn vote(stage: &mut Stage) -> Told {
     work.operations.push(Operation {
         action: Ok(stage.actions.read.clone()),
         read_only: true,
+        inputs: Vec::new(),
     });
     match stage.prepare(&work).await? {
         Answer::Voted {

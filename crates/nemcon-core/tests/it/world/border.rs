@@ -67,6 +67,7 @@ pub(super) fn addressed(
         Operation {
             action: Ok(payload(act)),
             read_only,
+            inputs: Vec::new(),
         },
     )
 }

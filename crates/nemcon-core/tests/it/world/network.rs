@@ -220,7 +220,7 @@ impl World {
                     call: frame.message.call(),
                 };
                 let request = self.request(Place::Participant(to), waiting);
-                let frame = frame.map_actions(|payload| Ok(action(&payload)));
+                let frame = frame.map_actions(|payload, _| Ok(action(&payload)));
                 self.tell_participant(to, ParticipantEvent::FrameReceived { request, frame });
             }
             Packet::Answer { from, to, answer } => {
