@@ -159,7 +159,7 @@ fn every_no_has_its_word() {
 }
 
 fn read(message: &Payload) -> Result<Action, Refusal> {
-    Wire.action(message.clone())
+    Wire.action(message.clone(), Vec::new())
 }
 
 #[test]
@@ -188,6 +188,43 @@ fn every_action_is_read_as_it_was_meant() {
         read(&pack(&v1::GetStock { item: name })),
         Ok(Action::Read(item()))
     );
+}
+
+#[test]
+fn a_reservation_can_be_the_result_of_an_earlier_step() {
+    let made = pack(&v1::Reservation {
+        reservation: "OK-101/7".into(),
+        ..v1::Reservation::default()
+    });
+    let release = |id: &str, inputs| {
+        let release = v1::Release {
+            reservation: id.into(),
+        };
+        Wire.action(pack(&release), inputs)
+    };
+    let expected = Ok(Action::Release(reservation(7)));
+    assert_eq!(release("", vec![made.clone()]), expected);
+    let stock = pack(&v1::Stock::default());
+    for (bad, want) in [
+        (release("", vec![]), "reservation \"\": want what Reserve"),
+        (
+            release("OK-101/7", vec![made.clone()]),
+            "1 inputs of a named reservation: want none",
+        ),
+        (release("", vec![made.clone(), made.clone()]), "2 inputs of"),
+        (
+            release("", vec![stock]),
+            "nemcon.inventory.v1.Stock\": want nemcon.inventory.v1.Reservation",
+        ),
+        (
+            Wire.action(pack(&v1::GetStock::default()), vec![made]),
+            "1 inputs of",
+        ),
+    ] {
+        let refusal = bad.unwrap_err();
+        assert_eq!(refusal.reason, Reason::INVALID_ACTION);
+        assert!(refusal.message.contains(want), "{refusal}");
+    }
 }
 
 #[test]

@@ -3,7 +3,9 @@
 
 use nemcon_core::message::Payload;
 use nemcon_core::reason::Refusal;
-use nemcon_participant::{Decode, Keyed, invalid_action, pack, short_name, unknown_type, unpack};
+use nemcon_participant::{
+    Decode, Keyed, invalid_action, no_inputs, pack, short_name, unknown_type, unpack,
+};
 use nemcon_proto::inventory::v1;
 
 use crate::inventory::{Action, Inventory, Item, Record, ReservationId, STOCK_MAX, State};
@@ -15,7 +17,11 @@ const TYPES: &str = "AddStock, Reserve, Confirm, Release, GetStock";
 pub(crate) struct Wire;
 
 impl Decode<Keyed<Inventory>> for Wire {
-    fn action(&self, it: Payload) -> Result<Action, Refusal> {
+    fn action(&self, it: Payload, inputs: Vec<Payload>) -> Result<Action, Refusal> {
+        if !matches!(short_name(&it, PACKAGE), Some("Confirm" | "Release")) {
+            no_inputs(&it.type_url, &inputs)?;
+        }
+        let reserved = |text| reserved(text, &inputs);
         Ok(match short_name(&it, PACKAGE) {
             Some("AddStock") => {
                 let v1::AddStock { item, count } = unpack(&it)?;
@@ -63,7 +69,12 @@ fn counted(count: u32) -> Result<u32, Refusal> {
     right.then_some(count).ok_or_else(no)
 }
 
-fn reserved(text: String) -> Result<ReservationId, Refusal> {
+/// The one that is named, or that an earlier step of the saga has made.
+fn reserved(text: String, inputs: &[Payload]) -> Result<ReservationId, Refusal> {
+    let text = match inputs {
+        [made] if text.is_empty() => unpack::<v1::Reservation>(made)?.reservation,
+        inputs => no_inputs("a named reservation", inputs).map(|()| text)?,
+    };
     let parts = text.split_once('/');
     let id = |(a, b): (&str, &str)| Some(ReservationId(a.parse().ok()?, b.parse().ok()?));
     let want = "want what Reserve answered, for example OK-101/7";

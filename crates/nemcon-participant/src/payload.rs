@@ -21,8 +21,12 @@ pub fn short_name<'a>(payload: &'a Payload, package: &str) -> Option<&'a str> {
 /// message is ignored, as protobuf has it.
 ///
 /// # Errors
-/// `INVALID_ACTION` for bytes that are none.
+/// `INVALID_ACTION` for a message of another type, and for bytes that are none.
 pub fn unpack<M: Message + Name + Default>(payload: &Payload) -> Result<M, Refusal> {
+    if short_name(payload, M::PACKAGE) != Some(M::NAME) {
+        let error = WireError::text("type", &payload.type_url, M::full_name());
+        return Err(invalid_action(error.to_string()));
+    }
     M::decode(&*payload.value).map_err(|error| {
         let (type_name, len) = (M::full_name(), payload.value.len());
         invalid_action(format!(

@@ -3,8 +3,11 @@
 use std::fs;
 use std::path::Path;
 
-/// Lines of Rust, comments and blank ones included.
+/// Lines of Rust, comments and blank ones included, but for tests.
 const LINES_MAX: usize = 300;
+
+/// Where the tests are taken in.
+const OF_TESTS: [&str; 2] = ["#[cfg(test)]", "mod tests;"];
 
 #[test]
 fn the_whole_participant_stays_small() {
@@ -14,7 +17,10 @@ fn the_whole_participant_stays_small() {
         .map(|entry| entry.unwrap().path());
     let counted = files.filter(|path| path.file_name().unwrap() != "tests.rs");
     let lines: usize = counted
-        .map(|path| fs::read_to_string(path).unwrap().lines().count())
+        .map(|path| {
+            let text = fs::read_to_string(path).unwrap();
+            text.lines().filter(|line| !OF_TESTS.contains(line)).count()
+        })
         .sum();
     assert!(lines < LINES_MAX, "{lines} lines, want under {LINES_MAX}");
 }
