@@ -19,7 +19,7 @@ const UNKNOWN: Reason = Reason::business("UNKNOWN_RESERVATION");
 const RELEASED: Reason = Reason::business("RESERVATION_RELEASED");
 
 /// Why an inventory says no; `docs/errors.md` has a heading for each.
-pub const REASONS: [Reason; 5] = [SOLD_OUT, TOO_MUCH, UNKNOWN_ITEM, UNKNOWN, RELEASED];
+pub static REASONS: [Reason; 5] = [SOLD_OUT, TOO_MUCH, UNKNOWN_ITEM, UNKNOWN, RELEASED];
 
 /// `OK-101/7`: the seventh reservation ever made of OK-101. The lock on the item
 /// covers it, also where there is no such reservation yet.

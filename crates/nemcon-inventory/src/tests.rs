@@ -152,9 +152,9 @@ fn every_no_has_its_word() {
     done(&mut data, &[Action::Release(reservation(1))]).unwrap();
     let told = done(&mut data, &[Action::Confirm(reservation(1))]);
     assert_eq!(word(told), "RESERVATION_RELEASED");
-    for reason in REASONS {
-        assert_eq!(Reason::from_wire(reason.as_str()), reason);
-        assert!(!Reason::ALL.contains(&reason), "{reason}");
+    for reason in &REASONS {
+        assert_eq!(&Reason::from_wire(reason.as_str()), reason);
+        assert!(!Reason::ALL.contains(reason), "{reason}");
     }
 }
 
