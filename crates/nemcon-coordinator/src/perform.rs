@@ -9,6 +9,7 @@ use nemcon_core::coordinator::event::{Alarm, Effect, Event, Reply};
 use nemcon_core::id::{Boot, CoordinatorId, ParticipantName};
 use nemcon_core::message::{Answer, Call, Failure, Frame, Payload, WaitsReport};
 use nemcon_core::reason::{Reason, Refusal};
+use nemcon_core::saga::StepName;
 use nemcon_core::time::Millis;
 use nemcon_net::{Address, Answered, Refused, Unanswered};
 use nemcon_node::driver::Perform;
@@ -265,6 +266,7 @@ impl Perform<Coordinator> for Hands {
                 self.links.remove(&name);
             }
             Effect::Changed(view) => self.teller.tell(view),
+            Effect::SagaChanged { saga, state } => tracing::debug!(%saga, ?state, "saga"),
             Effect::Alarm(alarm) => sound(&alarm),
             Effect::Drained => self.ending.drained(),
         }
@@ -298,6 +300,16 @@ fn sound(alarm: &Alarm) {
         Alarm::ProtocolViolated { participant, what } => {
             tracing::error!(%participant, what, "a participant broke the protocol");
         }
+        Alarm::SagaStuck {
+            saga,
+            step,
+            refusal,
+        } => tracing::error!(
+            %saga,
+            step = step.as_ref().map(StepName::as_str),
+            %refusal,
+            "a saga is stuck, and waits until somebody resolves the step or resumes the saga"
+        ),
     }
 }
 

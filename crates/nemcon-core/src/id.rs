@@ -72,6 +72,12 @@ uuid_id! {
 }
 
 uuid_id! {
+    /// The client's name for one saga: a UUID of version 7, like that of a
+    /// transaction and for the same reasons.
+    SagaId
+}
+
+uuid_id! {
     /// A coordinator, minted with its data directory and never configured, so
     /// that an emptied directory cannot answer for the one it replaced.
     CoordinatorId
@@ -83,7 +89,7 @@ uuid_id! {
     ParticipantId
 }
 
-/// Why a text or a UUID is not a transaction id.
+/// Why a text or a UUID is not the id of a transaction or of a saga.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TransactionIdError {
     /// Not a UUID at all.
@@ -94,43 +100,50 @@ pub enum TransactionIdError {
     Version(usize),
 }
 
-impl TransactionId {
-    /// Takes a UUID of version 7.
-    ///
-    /// # Errors
-    /// [`TransactionIdError::Version`] for any other version.
-    pub fn new(uuid: Uuid) -> Result<Self, TransactionIdError> {
-        if uuid.get_version_num() == 7 && uuid.get_variant() == uuid::Variant::RFC4122 {
-            Ok(Self(uuid))
-        } else {
-            Err(TransactionIdError::Version(uuid.get_version_num()))
+macro_rules! minted_by_clients {
+    ($name:ident) => {
+        impl $name {
+            /// Takes a UUID of version 7.
+            ///
+            /// # Errors
+            /// [`TransactionIdError::Version`] for any other version.
+            pub fn new(uuid: Uuid) -> Result<Self, TransactionIdError> {
+                if uuid.get_version_num() == 7 && uuid.get_variant() == uuid::Variant::RFC4122 {
+                    Ok(Self(uuid))
+                } else {
+                    Err(TransactionIdError::Version(uuid.get_version_num()))
+                }
+            }
+
+            /// When the id says it was made, in milliseconds since the Unix epoch: the
+            /// first 48 bits of a version 7 UUID (RFC 9562, section 5.7).
+            #[must_use]
+            pub fn minted_at(self) -> Millis {
+                Millis((self.0.as_u128() >> 80) as u64)
+            }
+
+            /// An id made from a time and 74 bits of chance.
+            #[must_use]
+            pub fn from_parts(at: Millis, chance: u128) -> Self {
+                let time = (u128::from(at.0) & 0xffff_ffff_ffff) << 80;
+                let a = ((chance >> 62) & 0xfff) << 64;
+                let b = chance & 0x3fff_ffff_ffff_ffff;
+                Self(Uuid::from_u128(time | (7 << 76) | a | (0b10 << 62) | b))
+            }
         }
-    }
 
-    /// When the id says it was made, in milliseconds since the Unix epoch: the
-    /// first 48 bits of a version 7 UUID (RFC 9562, section 5.7).
-    #[must_use]
-    pub fn minted_at(self) -> Millis {
-        Millis((self.0.as_u128() >> 80) as u64)
-    }
+        impl FromStr for $name {
+            type Err = TransactionIdError;
 
-    /// An id made from a time and 74 bits of chance.
-    #[must_use]
-    pub fn from_parts(at: Millis, chance: u128) -> Self {
-        let time = (u128::from(at.0) & 0xffff_ffff_ffff) << 80;
-        let a = ((chance >> 62) & 0xfff) << 64;
-        let b = chance & 0x3fff_ffff_ffff_ffff;
-        Self(Uuid::from_u128(time | (7 << 76) | a | (0b10 << 62) | b))
-    }
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                Self::new(Uuid::try_parse(text).map_err(|_| TransactionIdError::Malformed)?)
+            }
+        }
+    };
 }
 
-impl FromStr for TransactionId {
-    type Err = TransactionIdError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::new(Uuid::try_parse(text).map_err(|_| TransactionIdError::Malformed)?)
-    }
-}
+minted_by_clients!(TransactionId);
+minted_by_clients!(SagaId);
 
 impl CoordinatorId {
     /// Takes any UUID.

@@ -51,5 +51,6 @@ pub mod participant;
 pub mod planted;
 pub mod reason;
 pub mod resource;
+pub mod saga;
 pub mod time;
 pub mod timers;

@@ -20,6 +20,25 @@ pub const INPUTS_MAX: usize = 32;
 /// Participants of one transaction: a prepare record names them all.
 pub const PARTICIPANTS_MAX: usize = 128;
 
+/// Steps of one saga.
+pub const SAGA_STEPS_MAX: usize = 1_000;
+
+/// Bytes of a saga's definition, and as many again of the results that its steps
+/// leave for others. They go into one log record each time a checkpoint passes.
+pub const SAGA_BYTES_MAX: usize = 1 << 20;
+
+/// Tries of a step, or of its compensation, before people are asked.
+pub const TRIES_MAX: u32 = 10_000;
+
+/// Longest pause between two tries of a step.
+pub const PAUSE_MAX: Span = Span::from_secs(3_600);
+
+/// Longest time limit of a saga or of a step: a month.
+pub const SAGA_TIME_MAX: Span = Span::from_secs(31 * 24 * 3_600);
+
+/// Decisions by hand about one saga that are kept; the oldest go first.
+pub const HANDS_MAX: usize = 100;
+
 /// How far ahead of our clock the time in a transaction id may lie. Outcomes are
 /// forgotten by that time, so an id from far ahead would stay for ever.
 pub const ID_AHEAD_MAX: Span = Span::from_secs(300);

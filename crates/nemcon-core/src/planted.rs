@@ -96,6 +96,26 @@ bugs! {
     /// What was done by hand against the decision is not recorded.
     DamageNotRecorded = "damage-not-recorded",
 
+    // Coordinator: sagas.
+    /// A step of a saga is decided by its only participant.
+    SagaOnePhase = "saga-one-phase",
+    /// A step is tried again before the outcome of the last try is known.
+    SagaTriedBeforeOutcome = "saga-tried-before-outcome",
+    /// A try runs under the transaction of the try before it.
+    SagaTryReusesAttempt = "saga-try-reuses-attempt",
+    /// After a restart a step that committed is taken for one that did not.
+    SagaOutcomeForgotten = "saga-outcome-forgotten",
+    /// A step that failed without effect is compensated.
+    SagaFailedCompensated = "saga-failed-compensated",
+    /// The last compensation is left out.
+    SagaCompensationSkipped = "saga-compensation-skipped",
+    /// What was done first is compensated first.
+    SagaCompensatedInOrder = "saga-compensated-in-order",
+    /// A saga goes back although its pivot is done.
+    SagaPivotLost = "saga-pivot-lost",
+    /// A checkpoint leaves out sagas.
+    CheckpointForgetsSagas = "checkpoint-forgets-sagas",
+
     // Participant: what is forced.
     /// A yes leaves before its record is durable.
     VoteNotForced = "vote-not-forced",

@@ -100,6 +100,21 @@ reasons! {
     /// The node met an error of its own.
     INTERNAL,
 
+    // About sagas.
+    /// The id was used for another saga.
+    SAGA_ID_REUSED,
+    /// No saga of that id is known here.
+    UNKNOWN_SAGA,
+    /// The saga was cancelled; that is why it compensates.
+    SAGA_CANCELLED,
+    /// The saga can no longer be cancelled.
+    SAGA_NOT_CANCELLABLE,
+    /// The saga does not wait for a decision by hand, or not for this one.
+    SAGA_NOT_RESOLVABLE,
+    /// The coordinator was restored from a backup that is older than the saga's
+    /// last steps may be.
+    SAGA_RESTORED,
+
     // What a participant says to a coordinator that is out of order.
     /// The frame is of an epoch that has ended.
     STALE_EPOCH,

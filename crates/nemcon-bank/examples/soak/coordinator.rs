@@ -164,6 +164,7 @@ impl Perform<Coordinator> for Player {
             | Effect::Link { .. }
             | Effect::Unlink { .. }
             | Effect::Changed(_)
+            | Effect::SagaChanged { .. }
             | Effect::Drained => {}
         }
     }

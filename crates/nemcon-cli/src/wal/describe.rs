@@ -7,6 +7,7 @@ use nemcon_core::coordinator::record as coordinator;
 use nemcon_core::id::{LogPosition, TransactionId};
 use nemcon_core::message::Outcome;
 use nemcon_core::participant::record as participant;
+use nemcon_core::saga::{Fact, Way};
 use nemcon_core::time::Millis;
 use nemcon_proto::convert::timestamp;
 
@@ -155,6 +156,8 @@ fn of_coordinator(record: coordinator::Record) -> Said {
         } => Said::new("DamageAcknowledged")
             .with("attempt", attempt)
             .with("participant", participant),
+        Record::Saga { saga, fact } => fact_of(*fact).with("saga", saga),
+        Record::SagasForgotten { through } => Said::new("SagasForgotten").with("through", through),
         Record::Restored {
             id,
             at,
@@ -167,6 +170,55 @@ fn of_coordinator(record: coordinator::Record) -> Said {
             .with("epochs through", epoch)
             .maybe("backup's epoch", before)
             .at(at),
+    }
+}
+
+fn fact_of(fact: Fact) -> Said {
+    let back = |way: Way| if way == Way::Back { "back" } else { "forward" };
+    match fact {
+        Fact::Started { definition, at, .. } => Said::new("SagaStarted")
+            .with("steps", definition.steps.len())
+            .with("label", definition.label)
+            .at(at),
+        Fact::Tried {
+            step,
+            way,
+            transaction,
+            at,
+        } => Said::new("SagaStepTried")
+            .with("step", step)
+            .with("way", back(way))
+            .of(Some(transaction))
+            .at(at),
+        Fact::Failed {
+            step,
+            way,
+            cause,
+            at,
+        } => Said::new("SagaStepFailed")
+            .with("step", step)
+            .with("way", back(way))
+            .with("why", cause.refusal)
+            .at(at),
+        Fact::Turned { cause, at } => Said::new("SagaTurned").with("why", cause.refusal).at(at),
+        Fact::ByHand(hand) => {
+            let said = match (hand.step, hand.resolution) {
+                (Some(step), Some(resolution)) => Said::new("SagaStepResolved")
+                    .with("step", step)
+                    .with("as", format!("{resolution:?}").to_lowercase()),
+                (None, _) | (_, None) => Said::new("SagaResumed"),
+            };
+            said.with("by", hand.who)
+                .with("reason", hand.why)
+                .at(hand.at)
+        }
+        Fact::Ended { ended, at } => Said::new("SagaEnded")
+            .with("how", format!("{ended:?}").to_lowercase())
+            .at(at),
+        Fact::Forgotten => Said::new("SagaForgotten"),
+        Fact::Kept(snapshot) => Said::new("SagaKept")
+            .with("steps", snapshot.steps.len())
+            .with("started", timestamp(snapshot.started_at)),
     }
 }
 

@@ -60,7 +60,13 @@ impl Coordinator {
         let Some(effect) = self.frame(to, message) else {
             return;
         };
-        if alone && !self.is_declared_alone(now, transaction, out) {
+        let tried = self
+            .transactions
+            .get(&transaction)
+            .and_then(|txn| txn.tried);
+        if (alone && !self.is_declared_alone(now, transaction, out))
+            || tried.is_some_and(|lsn| lsn > self.durable)
+        {
             out.after.push(effect);
         } else {
             out.now.push(effect);

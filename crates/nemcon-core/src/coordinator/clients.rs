@@ -126,6 +126,7 @@ impl Coordinator {
             branches: BTreeMap::new(),
             asked_before: false,
             waiters,
+            tried: None,
             voted_at: None,
         }
     }

@@ -62,7 +62,8 @@ impl Coordinator {
             return;
         };
         txn.history.enter(State::Preparing, now);
-        txn.phase = if txn.branches.len() == 1 {
+        let decided_here = txn.tried.is_some() && !self.settings.planted.has(Bug::SagaOnePhase);
+        txn.phase = if txn.branches.len() == 1 && !decided_here {
             Phase::Alone
         } else {
             Phase::Preparing
@@ -161,7 +162,8 @@ impl Coordinator {
             return;
         };
         txn.voted_at = Some(now);
-        if txn.voters().next().is_some() {
+        // A step of a saga that only read has its outcome in the log as well.
+        if txn.voters().next().is_some() || txn.tried.is_some() {
             return self.decide(now, transaction, out);
         }
         if !(txn.one_shot && txn.read_only) {
@@ -179,6 +181,16 @@ impl Coordinator {
     /// The point of no return. The record is appended here; nothing is said
     /// before it is durable, and nothing aborts any more.
     fn decide(&mut self, now: Millis, transaction: TransactionId, out: &mut Output) {
+        let kept = match self.kept_results(transaction) {
+            Ok(kept) => kept,
+            Err(refusal) => {
+                let cause = Cause {
+                    refusal,
+                    participant: None,
+                };
+                return self.abort(now, transaction, cause, out);
+            }
+        };
         let Some(txn) = self.transactions.get_mut(&transaction) else {
             return;
         };
@@ -198,6 +210,7 @@ impl Coordinator {
             begun_at: txn.begun_at,
             at: now,
             promised: Some(promised.clone()).filter(|all| all.iter().any(|it| it.lsn > Lsn(0))),
+            results: kept.clone(),
         }));
         txn.phase = Phase::Deciding;
         txn.history.enter(State::Prepared, now);
@@ -208,6 +221,7 @@ impl Coordinator {
         if !self.settings.planted.has(Bug::DeadlineAbortsDecided) {
             self.timers.disarm(&Timer::Deadline(transaction));
         }
+        self.saga_try_committed(now, transaction, kept);
         for (voter, promised) in voters.iter().zip(promised) {
             self.note_promise(voter, promised);
         }
@@ -285,6 +299,7 @@ impl Coordinator {
             at: now,
         }));
         self.undurable.push_back((lsn, transaction));
+        self.saga_try_aborted(now, transaction, &cause);
         let ending = Ending::Aborted(cause.clone());
         let answers = self.answers(transaction, &ending);
         if self.settings.planted.has(Bug::AbortNotForced) {
@@ -432,6 +447,10 @@ impl Coordinator {
                 txn.history.enter(State::Committing, now);
                 let voters: Vec<ParticipantName> = txn.voters().cloned().collect();
                 let patience = self.settings.call_timeout;
+                // A step of a saga that only read: nobody has promised anything.
+                if voters.is_empty() {
+                    return self.end_committed(now, transaction, out);
+                }
                 for voter in voters {
                     self.timers
                         .arm(Timer::Repeat(transaction, voter), now + patience);
@@ -485,7 +504,12 @@ impl Coordinator {
     }
 
     /// Everyone has acknowledged.
-    fn end_committed(&mut self, now: Millis, transaction: TransactionId, out: &mut Output) {
+    pub(super) fn end_committed(
+        &mut self,
+        now: Millis,
+        transaction: TransactionId,
+        out: &mut Output,
+    ) {
         let Some(txn) = self.transactions.get_mut(&transaction) else {
             return;
         };

@@ -1,5 +1,6 @@
 //! What a coordinator is told, and what it asks for.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -8,7 +9,7 @@ use super::statistics::Statistics;
 use crate::history::History;
 use crate::id::{
     AttemptId, Boot, CoordinatorId, Epoch, LogPosition, ParticipantId, ParticipantName, RequestId,
-    TransactionId,
+    SagaId, TransactionId,
 };
 use crate::lock::{LockKey, Token};
 use crate::machine::Wake;
@@ -17,6 +18,7 @@ use crate::message::{
     Verdict, WaitsReport,
 };
 use crate::reason::Refusal;
+use crate::saga::{self, Graph, Resolution, StepName};
 use crate::time::{Millis, Span};
 
 /// A transaction as the client asks for it.
@@ -37,6 +39,20 @@ pub type AddressedOperation = (ParticipantName, Operation<Payload>);
 
 /// A lock and where it is taken.
 pub type AddressedLock = (ParticipantName, LockRequest);
+
+/// A saga as the client asks for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StartSaga {
+    /// The client's id.
+    pub saga: SagaId,
+    /// What is to be done, checked.
+    pub graph: Graph,
+    /// Fingerprint of that: SHA-256 of the definition's bytes, as
+    /// [`Codec`](crate::codec::Codec) has them.
+    pub hash: OperationsHash,
+    /// The coordinator an earlier try of the same request went to.
+    pub first_sent_to: Option<CoordinatorId>,
+}
 
 /// What can happen to a coordinator.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -220,6 +236,66 @@ pub enum Event {
         /// Who waits.
         request: RequestId,
     },
+    /// A client starts a saga.
+    SagaStartRequested {
+        /// Who waits: for the start, not for the end.
+        request: RequestId,
+        /// What.
+        start: Box<StartSaga>,
+    },
+    /// A client takes a saga back.
+    SagaCancelRequested {
+        /// Who waits.
+        request: RequestId,
+        /// Which saga.
+        saga: SagaId,
+        /// For people.
+        why: String,
+    },
+    /// An operator lets a saga that is stuck go on: each stuck step is tried again.
+    SagaResumeRequested {
+        /// Who waits.
+        request: RequestId,
+        /// Which saga.
+        saga: SagaId,
+        /// Who does it, as they say.
+        who: String,
+        /// Why.
+        why: String,
+    },
+    /// An operator settles a step of a saga that is stuck.
+    SagaStepResolved {
+        /// Who waits.
+        request: RequestId,
+        /// Which saga.
+        saga: SagaId,
+        /// Which step.
+        step: StepName,
+        /// What it counts as.
+        resolution: Resolution,
+        /// Who does it, as they say.
+        who: String,
+        /// Why.
+        why: String,
+    },
+    /// Somebody asks what is known of a saga.
+    SagaAsked {
+        /// Who waits.
+        request: RequestId,
+        /// Which saga.
+        saga: SagaId,
+    },
+    /// Somebody asks for a list of sagas.
+    SagasAsked {
+        /// Who waits.
+        request: RequestId,
+        /// Only these states; empty: all.
+        states: Vec<saga::State>,
+        /// Only ids below this one.
+        below: Option<SagaId>,
+        /// At most so many.
+        max: usize,
+    },
     /// The node is stopping: no new transactions.
     DrainRequested,
 }
@@ -261,6 +337,13 @@ pub enum Effect {
     },
     /// A transaction changed its state; for those who watch.
     Changed(View),
+    /// Something about a saga has changed; for those who watch, who ask for more.
+    SagaChanged {
+        /// Which.
+        saga: SagaId,
+        /// Where it is now.
+        state: saga::State,
+    },
     /// The operator should know.
     Alarm(Alarm),
     /// Asked to drain, and nothing is running any more.
@@ -278,6 +361,15 @@ pub enum Alarm {
         participant: ParticipantName,
         /// How.
         what: String,
+    },
+    /// A saga waits for people. Said again after each start.
+    SagaStuck {
+        /// Which.
+        saga: SagaId,
+        /// The first of its steps that is stuck, if one is.
+        step: Option<StepName>,
+        /// Why.
+        refusal: Refusal,
     },
 }
 
@@ -325,6 +417,15 @@ pub enum Reply {
     Waits(WaitsView),
     /// To a request for figures.
     Statistics(Statistics),
+    /// To all that is about one saga.
+    Saga(saga::View),
+    /// To a list of sagas, highest id first.
+    Sagas {
+        /// The page.
+        views: Vec<saga::View>,
+        /// There are more.
+        more: bool,
+    },
     /// It is done.
     Done,
 }

@@ -22,6 +22,7 @@ impl Coordinator {
             open,
             members,
             memory,
+            sagas,
             undurable,
             unanswered,
             horizon,
@@ -50,6 +51,7 @@ impl Coordinator {
             member.fingerprint(into);
         });
         memory.fingerprint(into);
+        sagas.fingerprint(into);
         all(undurable.iter(), into, |(lsn, transaction), into| {
             (missing(*lsn, *durable), transaction).hash(into);
         });
@@ -87,12 +89,14 @@ impl Fingerprint for Transaction {
             operations,
             branches,
             waiters,
+            tried,
             voted_at: _,
         } = self;
         (age, hash, attempt, history.state()).hash(into);
         phase.fingerprint(into);
         set(waiters, into);
         (asked_before, one_shot, read_only, operations).hash(into);
+        tried.is_some().hash(into);
         all(branches.iter(), into, |(name, branch), into| {
             name.hash(into);
             branch.fingerprint(into);

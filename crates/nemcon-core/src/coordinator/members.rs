@@ -284,6 +284,15 @@ impl Coordinator {
             let refusal = Refusal::retryable(Reason::PARTICIPANT_BUSY, why);
             return out.now.push(refuse(request, refusal));
         }
+        if let Some(saga) = self.sagas.concerning(name)
+            && give_up.is_none()
+        {
+            let why = format!(
+                "participant {name} is named by saga {saga}, which has not ended; it must end first"
+            );
+            let refusal = Refusal::retryable(Reason::PARTICIPANT_BUSY, why);
+            return out.now.push(refuse(request, refusal));
+        }
         for attempt in unfinished {
             let why = give_up.clone().unwrap_or_default();
             self.record_damage(now, name, attempt, None, why, out);

@@ -31,8 +31,9 @@
 //! Where to look: `clients` takes requests, `answers` what participants say,
 //! `deciding` counts votes and ends transactions, `calls` sends and repeats,
 //! `members` knows the participants, `memory` remembers outcomes,
-//! `interactive` adds work piece by piece, `looking` breaks deadlocks, `questions` answers everyone else,
-//! `replay` is the log's side, `restored` what holds after a restoration.
+//! `interactive` adds work piece by piece, `looking` breaks deadlocks, `sagas` runs
+//! transactions that belong together, `questions` answers everyone else, `replay` is
+//! the log's side, `restored` what holds after a restoration.
 
 mod answers;
 mod calls;
@@ -48,6 +49,7 @@ mod questions;
 pub mod record;
 mod replay;
 mod restored;
+mod sagas;
 pub mod statistics;
 mod transaction;
 mod view;
@@ -64,13 +66,14 @@ use memory::Memory;
 use record::{Damaged, Record};
 pub use replay::Cursor;
 use restored::Restoration;
+use sagas::{ByHand, Sagas};
 use statistics::Window;
 use transaction::{Phase, Transaction};
 pub use view::Held;
 
 use crate::codec::CorruptLog;
 use crate::id::{
-    AttemptId, CoordinatorId, Epoch, Lsn, ParticipantName, Position, RequestId, Sequence,
+    AttemptId, CoordinatorId, Epoch, Lsn, ParticipantName, Position, RequestId, SagaId, Sequence,
     TransactionId,
 };
 use crate::machine::{Machine, Room, Stored, Wake};
@@ -109,6 +112,20 @@ pub struct Settings {
     pub results_max: usize,
     /// How many transactions may run at a time. Default 10,000.
     pub running_max: usize,
+    /// How many sagas may run at a time. Default 20,000.
+    pub sagas_max: usize,
+    /// How many bytes the definitions and results of those may take, about. Default
+    /// 256 MiB.
+    pub saga_bytes_max: usize,
+    /// How many tries of their steps may be under way at a time; others wait for
+    /// their turn. Default 5,000, half of what may run, so that sagas leave room to
+    /// clients.
+    pub saga_tries_max: usize,
+    /// How long sagas that ended are remembered. Default 24 h.
+    pub remember_sagas_for: Span,
+    /// How many sagas that ended are remembered. Default 10,000: a checkpoint repeats
+    /// each, at some hundred bytes.
+    pub remember_sagas_max: usize,
     /// When a call that may wait for a lock has been out for so long, we look for
     /// deadlocks; waits that are younger are not looked at. Default 20 ms; `None`:
     /// never.
@@ -134,6 +151,11 @@ impl Settings {
             remember_max: 1_000_000,
             results_max: 10_000,
             running_max: 10_000,
+            sagas_max: 20_000,
+            saga_bytes_max: 256 << 20,
+            saga_tries_max: 5_000,
+            remember_sagas_for: Span::from_secs(24 * 3_600),
+            remember_sagas_max: 10_000,
             look_after: Some(Span(20)),
             planted: Planted::none(),
         }
@@ -153,6 +175,10 @@ pub enum Timer {
     Floor,
     /// Look for deadlocks, or go on with a look that takes too long.
     Look,
+    /// The pause of a saga's step is over: this number of its steps.
+    SagaStep(SagaId, u32),
+    /// A saga's time is up.
+    SagaLimit(SagaId),
 }
 
 /// Shorthand for a coordinator's outputs.
@@ -190,6 +216,7 @@ pub struct Coordinator {
     open: BTreeSet<Position>,
     members: Members,
     memory: Memory,
+    sagas: Sagas,
     /// Records that are awaited, in the order of the log: decisions and aborts.
     undurable: VecDeque<(Lsn, TransactionId)>,
     /// Ids that a participant was asked to decide alone in this epoch, without an
@@ -236,6 +263,7 @@ impl Coordinator {
             open: BTreeSet::new(),
             members: Members::default(),
             memory: Memory::default(),
+            sagas: Sagas::default(),
             undurable: VecDeque::new(),
             unanswered: BTreeMap::new(),
             horizon: Horizon::default(),
@@ -292,6 +320,8 @@ impl Coordinator {
             Timer::Probe(participant) => self.probe(now, &participant, out),
             Timer::Floor => self.floor_held = None,
             Timer::Look => self.look_is_due(now, out),
+            Timer::SagaStep(saga, step) => self.saga_step_is_due(saga, step),
+            Timer::SagaLimit(saga) => self.saga_time_is_up(now, saga, out),
         }
     }
 
@@ -306,6 +336,7 @@ impl Coordinator {
         if self.timers.is_armed(timer) {
             self.timers.disarm(timer);
             self.timer_fired(now, timer.clone(), out);
+            self.sagas_go_on(now, out);
             self.note_drained(out);
         }
     }
@@ -462,7 +493,41 @@ impl Machine for Coordinator {
             | Event::InDoubtAsked { .. }
             | Event::DamageAsked { .. }
             | Event::StatisticsAsked { .. } => self.asked(event, out),
+            Event::SagaStartRequested { request, start } => {
+                self.start_saga(now, request, *start, out);
+            }
+            Event::SagaCancelRequested { request, saga, why } => {
+                self.cancel_saga(now, request, saga, &why, out);
+            }
+            Event::SagaResumeRequested {
+                request,
+                saga,
+                who,
+                why,
+            } => {
+                let step = None;
+                self.saga_by_hand(now, request, saga, ByHand { who, why, step }, out);
+            }
+            Event::SagaStepResolved {
+                request,
+                saga,
+                step,
+                resolution,
+                who,
+                why,
+            } => {
+                let step = Some((step, resolution));
+                self.saga_by_hand(now, request, saga, ByHand { who, why, step }, out);
+            }
+            Event::SagaAsked { request, saga } => self.saga_asked(request, saga, out),
+            Event::SagasAsked {
+                request,
+                states,
+                below,
+                max,
+            } => self.sagas_asked(request, &states, below, max, out),
         }
+        self.sagas_go_on(now, out);
         self.note_drained(out);
     }
 
@@ -471,8 +536,7 @@ impl Machine for Coordinator {
     }
 
     fn replay(&mut self, lsn: Lsn, record: Record) -> Result<(), CorruptLog> {
-        self.replay_record(lsn, record);
-        Ok(())
+        self.replay_record(lsn, record)
     }
 
     fn recovered(&mut self, now: Millis, out: &mut Output) {

@@ -118,6 +118,12 @@ impl Coordinator {
             | Event::RegisterRequested { .. }
             | Event::RemoveRequested { .. }
             | Event::DamageAcknowledged { .. }
+            | Event::SagaStartRequested { .. }
+            | Event::SagaCancelRequested { .. }
+            | Event::SagaResumeRequested { .. }
+            | Event::SagaStepResolved { .. }
+            | Event::SagaAsked { .. }
+            | Event::SagasAsked { .. }
             | Event::DrainRequested => return,
         };
         // What is shown may be appended and not yet durable.

@@ -1,15 +1,18 @@
 //! What a coordinator writes down.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use minicbor::{Decode, Encode};
 
 use crate::id::{
-    CoordinatorId, Epoch, LogPosition, ParticipantId, ParticipantName, Position, TransactionId,
+    CoordinatorId, Epoch, LogPosition, ParticipantId, ParticipantName, Position, SagaId,
+    TransactionId,
 };
 use crate::message::{OperationsHash, Outcome};
 use crate::reason::Refusal;
+use crate::saga::{Fact, Kept};
 use crate::time::Millis;
 
 /// A fact in a coordinator's log.
@@ -121,6 +124,23 @@ pub enum Record {
         #[n(4)]
         before: Option<Epoch>,
     },
+    /// A fact about a saga.
+    #[n(11)]
+    Saga {
+        /// Which.
+        #[n(0)]
+        saga: SagaId,
+        /// What.
+        #[n(1)]
+        fact: Box<Fact>,
+    },
+    /// Sagas up to this time in their ids are no longer remembered: a checkpoint's.
+    #[n(12)]
+    SagasForgotten {
+        /// The highest time among the forgotten ids.
+        #[n(0)]
+        through: Millis,
+    },
 }
 
 /// The decision to commit an attempt.
@@ -147,6 +167,9 @@ pub struct Decided {
     /// How far the log of each voter had come with its vote, if one said so.
     #[n(6)]
     pub promised: Option<Vec<LogPosition>>,
+    /// Of a saga's step: the results that others use.
+    #[n(7)]
+    pub results: Option<Vec<Kept>>,
 }
 
 /// The end of a transaction that aborted.

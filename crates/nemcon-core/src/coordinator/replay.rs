@@ -1,7 +1,9 @@
 //! The log's side: what a record means after a restart, and which records a
 //! checkpoint must repeat.
 
-use alloc::string::String;
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::event::{BranchView, Effect, Ending, State, VoteKind};
@@ -10,9 +12,13 @@ use super::memory::Remembered;
 use super::record::{Aborted, Decided, Record};
 use super::transaction::{Branch, Phase, Transaction};
 use super::{Coordinator, HORIZON_STEP, Output};
+use crate::codec::CorruptLog;
 use crate::history::History;
-use crate::id::{Epoch, LogPosition, Lsn, ParticipantId, ParticipantName, Position, TransactionId};
+use crate::id::{
+    Epoch, LogPosition, Lsn, ParticipantId, ParticipantName, Position, SagaId, TransactionId,
+};
 use crate::planted::Bug;
+use crate::saga::{Fact, Invalid};
 use crate::time::Millis;
 
 /// How far a checkpoint has come.
@@ -24,11 +30,12 @@ enum Stage {
     #[default]
     Bounds,
     Running(Option<TransactionId>),
+    Sagas(Option<SagaId>),
     End,
 }
 
 impl Coordinator {
-    pub(super) fn replay_record(&mut self, lsn: Lsn, record: Record) {
+    pub(super) fn replay_record(&mut self, lsn: Lsn, record: Record) -> Result<(), CorruptLog> {
         match record {
             Record::Started {
                 identity, epoch, ..
@@ -72,9 +79,23 @@ impl Coordinator {
                 lost_at,
                 epoch,
                 before,
-            } => self.replay_restored((id, at, lost_at, epoch).into(), before),
+            } => {
+                if self.replay_restored((id, at, lost_at, epoch).into(), before) {
+                    self.sagas.restored(at);
+                }
+            }
+            Record::Saga { saga, fact } => {
+                let illegal = |invalid: Invalid| CorruptLog::Illegal {
+                    lsn,
+                    record: format!("Saga({saga})"),
+                    why: invalid.to_string(),
+                };
+                self.sagas.replay(saga, *fact).map_err(illegal)?;
+            }
+            Record::SagasForgotten { through } => self.sagas.set_forgotten(through),
         }
         self.durable = self.durable.max(lsn);
+        Ok(())
     }
 
     /// A checkpoint repeats it, and what it says of promises may be older than
@@ -116,7 +137,12 @@ impl Coordinator {
             begun_at,
             at,
             promised,
+            results,
         } = decided;
+        if !self.settings.planted.has(Bug::SagaOutcomeForgotten) {
+            let results = results.unwrap_or_default();
+            self.sagas.committed(transaction, results, at);
+        }
         for (voter, promised) in voters.iter().zip(promised.into_iter().flatten()) {
             self.note_promise(voter, promised);
         }
@@ -149,6 +175,7 @@ impl Coordinator {
             operations: 0,
             branches: voters.into_iter().map(branch).collect(),
             waiters: Vec::new(),
+            tried: None,
             voted_at: Some(at),
         };
         self.attempts.insert(attempt, transaction);
@@ -192,6 +219,7 @@ impl Coordinator {
             begun_at,
             at,
         } = aborted;
+        self.sagas.aborted(transaction, &cause, at);
         if self.memory.get(transaction).is_some() {
             return;
         }
@@ -262,6 +290,14 @@ impl Coordinator {
         for (transaction, participant) in &calls {
             self.call(now, *transaction, participant, out);
         }
+        // Nobody promised anything: steps of sagas that only read.
+        let mut over: Vec<TransactionId> = self.transactions.keys().copied().collect();
+        over.retain(|id| self.transactions[id].branches.is_empty());
+        for transaction in over {
+            self.end_committed(now, transaction, out);
+        }
+        self.sagas_recovered(now, out);
+        self.sagas_go_on(now, out);
         let speech = core::mem::replace(&mut out.now, links);
         out.after.extend(speech);
     }
@@ -276,6 +312,10 @@ impl Coordinator {
                 }
                 Stage::Running(after) => match self.live_running(*after, max, &mut records) {
                     Some(last) => Stage::Running(Some(last)),
+                    None => Stage::Sagas(None),
+                },
+                Stage::Sagas(after) => match self.live_sagas(*after, max, &mut records) {
+                    Some(last) => Stage::Sagas(Some(last)),
                     None => Stage::End,
                 },
                 Stage::End => break,
@@ -302,6 +342,11 @@ impl Coordinator {
         records.push(Record::AloneHorizon {
             until: self.horizon.logged,
         });
+        if self.sagas.forgotten() > Millis(0) {
+            records.push(Record::SagasForgotten {
+                through: self.sagas.forgotten(),
+            });
+        }
         records.extend(
             self.members
                 .iter()
@@ -315,6 +360,26 @@ impl Coordinator {
                 participant,
             }),
         );
+    }
+
+    /// Whole sagas: what has become of their tries is in them, at the moment of the
+    /// record.
+    fn live_sagas(
+        &self,
+        after: Option<SagaId>,
+        max: usize,
+        records: &mut Vec<Record>,
+    ) -> Option<SagaId> {
+        if self.settings.planted.has(Bug::CheckpointForgetsSagas) {
+            return None;
+        }
+        let mut last = None;
+        for (id, saga) in self.sagas.after(after).take(max) {
+            last = Some(id);
+            let fact = Box::new(Fact::Kept(Box::new(saga.snapshot())));
+            records.push(Record::Saga { saga: id, fact });
+        }
+        last
     }
 
     fn live_running(
@@ -365,6 +430,8 @@ fn decided(transaction: TransactionId, txn: &Transaction, voters: Vec<Participan
         begun_at: txn.begun_at,
         at: entered(&txn.history, State::Prepared),
         promised: None,
+        // The saga itself has them.
+        results: None,
     })
 }
 

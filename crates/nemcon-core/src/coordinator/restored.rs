@@ -50,10 +50,14 @@ impl Restoration {
 
 impl Coordinator {
     /// Takes in the record, as `nemcon restore` wrote it or as a checkpoint
-    /// repeats it: then it says what the last epoch before was.
-    pub(super) fn replay_restored(&mut self, mut restored: Restoration, before: Option<Epoch>) {
+    /// repeats it: then it says what the last epoch before was. Whether it is news.
+    pub(super) fn replay_restored(
+        &mut self,
+        mut restored: Restoration,
+        before: Option<Epoch>,
+    ) -> bool {
         if self.restored.is_some_and(|known| known.id == restored.id) {
-            return;
+            return false;
         }
         restored.before = before.unwrap_or(self.epoch);
         restored.epoch = restored.epoch.max(self.epoch);
@@ -63,6 +67,7 @@ impl Coordinator {
         }
         self.epoch = restored.epoch;
         self.restored = Some(restored);
+        true
     }
 
     /// What a checkpoint keeps of it.

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use super::event::{AddressedLock, AddressedOperation, State, VoteKind};
 use super::record::Cause;
 use crate::history::History;
-use crate::id::{Boot, LogPosition, ParticipantName, Position, RequestId, TransactionId};
+use crate::id::{Boot, LogPosition, Lsn, ParticipantName, Position, RequestId, TransactionId};
 use crate::lock::{LockKey, Token};
 use crate::message::{LockRequest, Operation, OperationsHash, Payload};
 use crate::time::{Millis, Span};
@@ -36,6 +36,9 @@ pub(super) struct Transaction {
     pub(super) branches: BTreeMap<ParticipantName, Branch>,
     /// Who waits for the outcome.
     pub(super) waiters: Vec<RequestId>,
+    /// It is a try of a saga's step, and this record says so: before that is durable
+    /// no message of it leaves, and it is decided here in any case.
+    pub(super) tried: Option<Lsn>,
     /// When the last vote came in.
     pub(super) voted_at: Option<Millis>,
 }

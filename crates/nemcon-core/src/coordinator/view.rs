@@ -26,6 +26,8 @@ pub struct Held {
     pub timers: usize,
     /// Outcomes.
     pub remembered: usize,
+    /// Sagas that have not ended.
+    pub sagas: usize,
 }
 
 impl Held {
@@ -39,6 +41,7 @@ impl Held {
             unfinished: self.unfinished.max(other.unfinished),
             timers: self.timers.max(other.timers),
             remembered: self.remembered.max(other.remembered),
+            sagas: self.sagas.max(other.sagas),
         }
     }
 }
@@ -73,6 +76,7 @@ impl Coordinator {
             unfinished: members.map(|member| member.unfinished.len()).sum(),
             timers: self.timers.len(),
             remembered: self.memory.len(),
+            sagas: self.sagas.running(),
         }
     }
 

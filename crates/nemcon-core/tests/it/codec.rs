@@ -8,13 +8,17 @@ use nemcon_core::codec::{Codec, CorruptLog, FORMAT_VERSION};
 use nemcon_core::coordinator::record as coordinator;
 use nemcon_core::id::{
     AttemptId, Boot, CoordinatorId, Epoch, LogPosition, Lsn, ParticipantId, ParticipantName,
-    Position, Sequence, TransactionId,
+    Position, SagaId, Sequence, TransactionId,
 };
 use nemcon_core::lock::{LockKey, Mode};
-use nemcon_core::message::{OperationsHash, Outcome, Peer};
+use nemcon_core::message::{OperationsHash, Outcome, Payload, Peer};
 use nemcon_core::participant::record as participant;
 use nemcon_core::reason::{Reason, Refusal};
-use nemcon_core::time::Millis;
+use nemcon_core::saga::{
+    Compensation, Definition, End, Ended, Fact, Hand, Kept, Operation, Progress, Reference,
+    Resolution, Retry, Snapshot, Step, StepName, StepState, Turn, Way,
+};
+use nemcon_core::time::{Millis, Span};
 use proptest::prelude::*;
 use uuid::Uuid;
 
@@ -88,10 +92,194 @@ fn few<T: Debug>(of: impl Strategy<Value = T>) -> impl Strategy<Value = Vec<T>> 
     prop::collection::vec(of, 0..4)
 }
 
+fn payload() -> impl Strategy<Value = Payload> {
+    (".{0,20}", few(any::<u8>())).prop_map(|(type_url, value)| Payload { type_url, value })
+}
+
+fn kept() -> impl Strategy<Value = Kept> {
+    (any::<u32>(), payload()).prop_map(|(operation, value)| Kept { operation, value })
+}
+
+fn saga_id() -> impl Strategy<Value = SagaId> {
+    (any::<u32>(), any::<u128>())
+        .prop_map(|(at, chance)| SagaId::from_parts(Millis(u64::from(at)), chance))
+}
+
+fn step_name() -> impl Strategy<Value = StepName> {
+    "[a-z0-9]{1,9}".prop_map(|name| StepName::new(name).expect("a name"))
+}
+
+fn span() -> impl Strategy<Value = Span> {
+    any::<u64>().prop_map(Span)
+}
+
+fn retry() -> impl Strategy<Value = Retry> {
+    (any::<u32>(), span(), span(), some(span())).prop_map(
+        |(attempts, pause_first, pause_max, try_timeout)| Retry {
+            attempts,
+            pause_first,
+            pause_max,
+            try_timeout,
+        },
+    )
+}
+
+fn step_operations() -> impl Strategy<Value = Vec<Operation>> {
+    let input =
+        (step_name(), any::<u32>()).prop_map(|(step, operation)| Reference { step, operation });
+    let operation = (name(), payload(), any::<bool>(), few(input)).prop_map(
+        |(participant, action, read_only, inputs)| Operation {
+            participant,
+            action,
+            read_only,
+            inputs,
+        },
+    );
+    few(operation)
+}
+
+fn definition() -> impl Strategy<Value = Definition> {
+    let back = (step_operations(), retry())
+        .prop_map(|(operations, retry)| Compensation { operations, retry });
+    let names = (step_name(), few(step_name()));
+    let work = (step_operations(), some(back), retry());
+    let step = (names, work, some(span()), any::<bool>()).prop_map(
+        |((name, depends_on), (operations, compensation, retry), time_limit, pivot)| Step {
+            name,
+            depends_on,
+            operations,
+            compensation,
+            retry,
+            time_limit,
+            pivot,
+        },
+    );
+    (few(step), some(span()), ".{0,20}").prop_map(|(steps, time_limit, label)| Definition {
+        steps,
+        time_limit,
+        label,
+    })
+}
+
+fn cause() -> impl Strategy<Value = coordinator::Cause> {
+    (refusal(), some(name())).prop_map(|(refusal, participant)| coordinator::Cause {
+        refusal,
+        participant,
+    })
+}
+
+fn hand() -> impl Strategy<Value = Hand> {
+    let what = prop_oneof![
+        Just(Resolution::Done),
+        Just(Resolution::Compensated),
+        Just(Resolution::Retry)
+    ];
+    (".{0,9}", ".{0,9}", millis(), some(any::<u32>()), some(what)).prop_map(
+        |(who, why, at, step, resolution)| Hand {
+            who,
+            why,
+            at,
+            step,
+            resolution,
+        },
+    )
+}
+
+fn progress() -> impl Strategy<Value = Progress> {
+    let state = prop::sample::select(&[
+        StepState::Waiting,
+        StepState::Trying,
+        StepState::Pausing,
+        StepState::Done,
+        StepState::Failed,
+        StepState::Stuck,
+        StepState::Compensating,
+        StepState::CompensationPausing,
+        StepState::Compensated,
+        StepState::CompensationStuck,
+    ]);
+    let tries = (any::<u32>(), any::<u32>());
+    let ids = (some(transaction()), some(transaction()));
+    let times = (some(millis()), millis());
+    (state, tries, ids, times, some(cause()), few(kept())).prop_map(
+        |(state, (tries, tries_in_all), (last, first), (began_at, changed_at), cause, results)| {
+            Progress {
+                state,
+                tries,
+                tries_in_all,
+                transaction: last,
+                first,
+                began_at,
+                changed_at,
+                cause,
+                results,
+            }
+        },
+    )
+}
+
+fn ended() -> impl Strategy<Value = Ended> {
+    prop_oneof![Just(Ended::Completed), Just(Ended::Compensated)]
+}
+
+fn snapshot() -> impl Strategy<Value = Snapshot> {
+    let what = (hash(), ".{0,9}", some(definition()), few(step_name()));
+    let turn = some((cause(), millis()).prop_map(|(cause, at)| Turn { cause, at }));
+    let end = some((ended(), millis()).prop_map(|(ended, at)| End { ended, at }));
+    let lists = (few(progress()), few(hand()));
+    (what, millis(), turn, some(refusal()), end, lists).prop_map(
+        |((hash, label, definition, names), started_at, turn, held, end, (steps, hands))| {
+            Snapshot {
+                hash,
+                label,
+                definition,
+                names,
+                started_at,
+                turn,
+                held,
+                end,
+                steps,
+                hands,
+            }
+        },
+    )
+}
+
+fn fact() -> impl Strategy<Value = Fact> {
+    let way = || prop_oneof![Just(Way::Forward), Just(Way::Back)];
+    prop_oneof![
+        (definition(), hash(), millis()).prop_map(|(definition, hash, at)| Fact::Started {
+            definition,
+            hash,
+            at
+        }),
+        (any::<u32>(), way(), transaction(), millis()).prop_map(|(step, way, transaction, at)| {
+            Fact::Tried {
+                step,
+                way,
+                transaction,
+                at,
+            }
+        }),
+        (any::<u32>(), way(), cause(), millis()).prop_map(|(step, way, cause, at)| Fact::Failed {
+            step,
+            way,
+            cause,
+            at
+        }),
+        (cause(), millis()).prop_map(|(cause, at)| Fact::Turned { cause, at }),
+        hand().prop_map(Fact::ByHand),
+        (ended(), millis()).prop_map(|(ended, at)| Fact::Ended { ended, at }),
+        Just(Fact::Forgotten),
+        snapshot().prop_map(|snapshot| Fact::Kept(Box::new(snapshot))),
+    ]
+}
+
 fn decided() -> impl Strategy<Value = coordinator::Record> {
     let ids = (position(), transaction(), hash(), few(name()));
-    (ids, millis(), millis(), some(few(log_position()))).prop_map(
-        |((attempt, transaction, hash, voters), begun_at, at, promised)| {
+    let more = (some(few(log_position())), some(few(kept())));
+    (ids, millis(), millis(), more).prop_map(
+        |((attempt, transaction, hash, voters), begun_at, at, (promised, results))| {
             coordinator::Record::Decided(coordinator::Decided {
                 attempt,
                 transaction,
@@ -100,6 +288,7 @@ fn decided() -> impl Strategy<Value = coordinator::Record> {
                 begun_at,
                 at,
                 promised,
+                results,
             })
         },
     )
@@ -188,6 +377,11 @@ fn coordinator_record() -> impl Strategy<Value = coordinator::Record> {
             before: before.map(Epoch),
         }),
         name().prop_map(|name| Record::Removed { name }),
+        millis().prop_map(|through| Record::SagasForgotten { through }),
+        (saga_id(), fact()).prop_map(|(saga, fact)| Record::Saga {
+            saga,
+            fact: Box::new(fact),
+        }),
         damaged_there(),
         (position(), name()).prop_map(|(attempt, participant)| Record::DamageAcknowledged {
             attempt,
@@ -309,10 +503,13 @@ impl Fields for coordinator::Record {
     fn fields(&self) -> (u64, Option<u64>) {
         match self {
             Self::Started { .. } => (3, None),
-            Self::Decided(_) => (1, Some(7)),
-            Self::Ended { .. } | Self::DamageAcknowledged { .. } => (2, None),
+            Self::Decided(_) => (1, Some(8)),
+            Self::Ended { .. } | Self::DamageAcknowledged { .. } | Self::Saga { .. } => (2, None),
             Self::Aborted(_) => (1, Some(6)),
-            Self::Forgotten { .. } | Self::AloneHorizon { .. } | Self::Removed { .. } => (1, None),
+            Self::Forgotten { .. }
+            | Self::AloneHorizon { .. }
+            | Self::Removed { .. }
+            | Self::SagasForgotten { .. } => (1, None),
             Self::Registered { .. } => (6, None),
             Self::Restored { .. } => (5, None),
             Self::Damaged(_) => (1, Some(7)),

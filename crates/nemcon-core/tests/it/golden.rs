@@ -7,13 +7,17 @@ use nemcon_core::codec::{Codec, CorruptLog, FORMAT_VERSION};
 use nemcon_core::coordinator::record as coordinator;
 use nemcon_core::id::{
     AttemptId, Boot, CoordinatorId, Epoch, LogPosition, Lsn, ParticipantId, ParticipantName,
-    Position, Sequence, TransactionId,
+    Position, SagaId, Sequence, TransactionId,
 };
 use nemcon_core::lock::{LockKey, Mode};
-use nemcon_core::message::{OperationsHash, Outcome, Peer};
+use nemcon_core::message::{OperationsHash, Outcome, Payload, Peer};
 use nemcon_core::participant::record as participant;
 use nemcon_core::reason::{Reason, Refusal};
-use nemcon_core::time::Millis;
+use nemcon_core::saga::{
+    Compensation, Definition, End, Ended, Fact, Hand, Kept, Operation, Progress, Reference,
+    Resolution, Retry, Snapshot, Step, StepName, StepState, Turn, Way,
+};
+use nemcon_core::time::{Millis, Span};
 use uuid::Uuid;
 
 const POSITION: Position = Position {
@@ -92,6 +96,45 @@ fn hold_to<R: Codec + Debug + PartialEq>(golden: &str, records: &[(&str, R)]) {
     );
 }
 
+fn payload() -> Payload {
+    Payload {
+        type_url: "t/R".into(),
+        value: vec![1, 2],
+    }
+}
+
+fn definition() -> Definition {
+    let name = |name: &str| StepName::new(name).expect("a name");
+    let operation = Operation {
+        participant: bank(),
+        action: payload(),
+        read_only: true,
+        inputs: vec![Reference {
+            step: name("a"),
+            operation: 1,
+        }],
+    };
+    Definition {
+        steps: vec![Step {
+            name: name("b"),
+            depends_on: vec![name("a")],
+            operations: vec![operation.clone()],
+            compensation: Some(Compensation {
+                operations: vec![operation],
+                retry: Retry::COMPENSATION,
+            }),
+            retry: Retry {
+                try_timeout: Some(Span(70)),
+                ..Retry::STEP
+            },
+            time_limit: Some(Span(80)),
+            pivot: true,
+        }],
+        time_limit: Some(Span(90)),
+        label: "trip".into(),
+    }
+}
+
 #[test]
 fn coordinator_records() {
     use coordinator::{Aborted, Cause, Damaged, Decided, Record};
@@ -108,6 +151,7 @@ fn coordinator_records() {
         begun_at: Millis(8),
         at,
         promised: None,
+        results: None,
     };
     let position = LogPosition {
         boot: Boot(2),
@@ -118,6 +162,79 @@ fn coordinator_records() {
         promised: Some(vec![position]),
         ..decided.clone()
     };
+    let result = Kept {
+        operation: 1,
+        value: payload(),
+    };
+    let decided_with_results = Decided {
+        results: Some(vec![result.clone()]),
+        ..decided.clone()
+    };
+    let saga = |fact| Record::Saga {
+        saga: SagaId::from_parts(Millis(7), 3),
+        fact: Box::new(fact),
+    };
+    let started = Fact::Started {
+        definition: definition(),
+        hash: hash(),
+        at,
+    };
+    let tried = Fact::Tried {
+        step: 2,
+        way: Way::Back,
+        transaction: transaction(),
+        at,
+    };
+    let failed = Fact::Failed {
+        step: 2,
+        way: Way::Forward,
+        cause: cause.clone(),
+        at,
+    };
+    let turned = Fact::Turned {
+        cause: cause.clone(),
+        at,
+    };
+    let hand = Hand {
+        who: "ann".into(),
+        why: "seen".into(),
+        at,
+        step: Some(2),
+        resolution: Some(Resolution::Compensated),
+    };
+    let by_hand = Fact::ByHand(hand.clone());
+    let ended = Fact::Ended {
+        ended: Ended::Compensated,
+        at,
+    };
+    let kept = Fact::Kept(Box::new(Snapshot {
+        hash: hash(),
+        label: "trip".into(),
+        definition: Some(definition()),
+        names: vec![],
+        started_at: Millis(8),
+        turn: Some(Turn {
+            cause: cause.clone(),
+            at,
+        }),
+        held: Some(refusal()),
+        end: Some(End {
+            ended: Ended::Completed,
+            at,
+        }),
+        steps: vec![Progress {
+            state: StepState::CompensationPausing,
+            tries: 1,
+            tries_in_all: 2,
+            transaction: Some(transaction()),
+            first: Some(transaction()),
+            began_at: Some(at),
+            changed_at: at,
+            cause: Some(cause.clone()),
+            results: vec![result],
+        }],
+        hands: vec![hand],
+    }));
     let aborted = Aborted {
         attempt: POSITION,
         transaction: transaction(),
@@ -203,6 +320,16 @@ fn coordinator_records() {
             ("Registered", registered_restored),
             ("Restored", restored(None)),
             ("Restored", restored(Some(Epoch(3)))),
+            ("Decided", Record::Decided(decided_with_results)),
+            ("Saga", saga(started)),
+            ("Saga", saga(tried)),
+            ("Saga", saga(failed)),
+            ("Saga", saga(turned)),
+            ("Saga", saga(by_hand)),
+            ("Saga", saga(ended)),
+            ("Saga", saga(Fact::Forgotten)),
+            ("Saga", saga(kept)),
+            ("SagasForgotten", Record::SagasForgotten { through: at }),
         ],
     );
 }

@@ -304,6 +304,10 @@ impl Subject for Coordinator {
                 coordinator::Timer::Probe(to) => format!("the probe of {to}"),
                 coordinator::Timer::Floor => String::from("the end of a held floor"),
                 coordinator::Timer::Look => String::from("the look for deadlocks"),
+                coordinator::Timer::SagaStep(saga, step) => {
+                    format!("the pause of step {step} of saga {saga}")
+                }
+                coordinator::Timer::SagaLimit(saga) => format!("the time limit of saga {saga}"),
             })
     }
 
@@ -357,6 +361,7 @@ impl Subject for Coordinator {
             CoordinatorEffect::Link { .. }
             | CoordinatorEffect::Unlink { .. }
             | CoordinatorEffect::Changed(_)
+            | CoordinatorEffect::SagaChanged { .. }
             | CoordinatorEffect::Alarm(_)
             | CoordinatorEffect::Drained => None,
         }

@@ -363,6 +363,8 @@ impl<S: Subject> World<'_, S> {
             | Reply::LocksAcquired(_)
             | Reply::Waits(_)
             | Reply::Statistics(_)
+            | Reply::Saga(_)
+            | Reply::Sagas { .. }
             | Reply::Done => {}
         }
     }

@@ -70,7 +70,7 @@ impl<S: Subject> World<'_, S> {
                 self.trace
                     .say(self.now, || format!("c{at} alarms: {alarm:?}"));
                 match alarm {
-                    Alarm::HeuristicDamage(_) => {}
+                    Alarm::HeuristicDamage(_) | Alarm::SagaStuck { .. } => {}
                     Alarm::ProtocolViolated { participant, what } => {
                         let story =
                             format!("c{at} says that {participant} broke the protocol: {what}");
@@ -80,7 +80,10 @@ impl<S: Subject> World<'_, S> {
             }
             // Seen to at the end of the turn.
             Effect::Drained => {}
-            Effect::Link { .. } | Effect::Unlink { .. } | Effect::Changed(_) => {}
+            Effect::Link { .. }
+            | Effect::Unlink { .. }
+            | Effect::Changed(_)
+            | Effect::SagaChanged { .. } => {}
         }
     }
 

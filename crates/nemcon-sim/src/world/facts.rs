@@ -90,7 +90,9 @@ impl Facts {
             | CoordinatorRecord::Registered { .. }
             | CoordinatorRecord::Removed { .. }
             | CoordinatorRecord::DamageAcknowledged { .. }
-            | CoordinatorRecord::Restored { .. } => {}
+            | CoordinatorRecord::Restored { .. }
+            | CoordinatorRecord::Saga { .. }
+            | CoordinatorRecord::SagasForgotten { .. } => {}
         }
     }
 

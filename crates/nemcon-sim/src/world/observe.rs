@@ -116,6 +116,13 @@ impl Observed for Coordinator {
             CoordinatorEvent::RegisterRequested { .. } => ("Register", None),
             CoordinatorEvent::RemoveRequested { .. } => ("Remove", None),
             CoordinatorEvent::DamageAcknowledged { .. } => ("damage acknowledged", None),
+            CoordinatorEvent::SagaStartRequested { .. } => ("StartSaga", None),
+            CoordinatorEvent::SagaCancelRequested { .. } => ("CancelSaga", None),
+            CoordinatorEvent::SagaResumeRequested { .. } => ("ResumeSaga", None),
+            CoordinatorEvent::SagaStepResolved { .. } => ("ResolveSagaStep", None),
+            CoordinatorEvent::SagaAsked { .. } | CoordinatorEvent::SagasAsked { .. } => {
+                ("saga asked", None)
+            }
             CoordinatorEvent::DrainRequested => ("Drain", None),
         }
     }

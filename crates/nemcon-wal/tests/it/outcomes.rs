@@ -243,6 +243,7 @@ impl World {
             | Effect::Link { .. }
             | Effect::Unlink { .. }
             | Effect::Changed(_)
+            | Effect::SagaChanged { .. }
             | Effect::Drained => None,
         }
     }
@@ -758,6 +759,7 @@ fn a_log_whose_checkpoint_repeats_outcomes_as_records_is_read() {
             begun_at: BEGINNING,
             at: BEGINNING,
             promised: None,
+            results: None,
         }),
         Record::Ended {
             attempt: position(1),

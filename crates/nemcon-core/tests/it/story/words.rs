@@ -16,6 +16,7 @@ use nemcon_core::participant::event::{
 };
 use nemcon_core::participant::record::{AloneEnding, Record as ParticipantRecord};
 use nemcon_core::reason::Refusal;
+use nemcon_core::saga::{Fact, StepName, Way};
 
 use super::script::{Cluster, Kind, Selector};
 use crate::world::{Overheard, Packet, Place, Waiting, coordinator_of, decode};
@@ -361,6 +362,10 @@ impl Names {
                 attempt(damaged.attempt),
                 self.participant(&damaged.participant)
             ),
+            CoordinatorRecord::Saga { fact, .. } => self.fact(fact),
+            CoordinatorRecord::SagasForgotten { through } => {
+                format!("SagasForgotten(up to {through})")
+            }
             CoordinatorRecord::DamageAcknowledged {
                 attempt: of,
                 participant,
@@ -414,6 +419,30 @@ impl Names {
         }
     }
 
+    fn fact(&self, fact: &Fact) -> String {
+        let back = |way: &Way| match way {
+            Way::Forward => "",
+            Way::Back => "compensation of ",
+        };
+        match fact {
+            Fact::Started { definition, .. } => {
+                format!("SagaStarted({})", counted(definition.steps.len(), "step"))
+            }
+            Fact::Tried { step, way, .. } => format!("Tried({}step {step})", back(way)),
+            Fact::Failed {
+                step, way, cause, ..
+            } => format!("Failed({}step {step}: {})", back(way), cause.refusal.reason),
+            Fact::Turned { cause, .. } => format!("Turned({})", cause.refusal.reason),
+            Fact::ByHand(hand) => match (hand.step, hand.resolution) {
+                (Some(step), Some(what)) => format!("Resolved(step {step} as {what:?})"),
+                (None, _) | (_, None) => "Resumed".to_owned(),
+            },
+            Fact::Ended { ended, .. } => format!("SagaEnded({ended:?})"),
+            Fact::Forgotten => "SagaForgotten".to_owned(),
+            Fact::Kept(_) => "SagaKept".to_owned(),
+        }
+    }
+
     fn coordinator_alarm(&self, at: usize, alarm: &CoordinatorAlarm) -> String {
         match alarm {
             CoordinatorAlarm::HeuristicDamage(damaged) => {
@@ -430,6 +459,10 @@ impl Names {
                     }
                     None => format!("{name} was {decided}, but {place} has lost it"),
                 }
+            }
+            CoordinatorAlarm::SagaStuck { step, refusal, .. } => {
+                let step = step.as_ref().map_or("the saga", StepName::as_str);
+                format!("{step} is stuck: {}", refusal.reason)
             }
             CoordinatorAlarm::ProtocolViolated { participant, what } => {
                 format!(

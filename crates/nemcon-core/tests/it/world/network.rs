@@ -359,7 +359,8 @@ impl World {
                     let drained = Overheard::Drained(Place::Coordinator(at));
                     self.overheard.push(drained);
                 }
-                CoordinatorEffect::Link { .. }
+                CoordinatorEffect::SagaChanged { .. }
+                | CoordinatorEffect::Link { .. }
                 | CoordinatorEffect::Unlink { .. }
                 | CoordinatorEffect::Changed(_) => {}
             }

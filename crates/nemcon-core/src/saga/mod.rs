@@ -1,0 +1,35 @@
+//! Sagas: transactions that belong together, and are undone one by one where they
+//! cannot all be done.
+//!
+//! A saga is a graph of *steps*. Each step is a transaction of its own, and has a
+//! *compensation*, another transaction that takes its effect back. So a saga holds
+//! no lock from one step to the next, and may take days; the price is that others
+//! see what it has done so far.
+//!
+//! ```text
+//!   RUNNING ──all steps are done──▶ COMPLETED
+//!     │  a step has failed, or the saga was cancelled
+//!     ▼
+//!   COMPENSATING ──nothing is left──▶ COMPENSATED
+//!     │
+//!     ▼          ▲
+//!   STUCK ───────┘ when people have resolved it
+//! ```
+//!
+//! This module has what a saga is: its [`definition`], checked as a [`graph`], and
+//! its [`state`], which only facts from the log change. What to do next, and the
+//! transactions that do it, belong to the coordinator.
+
+pub mod definition;
+pub mod graph;
+pub mod state;
+pub mod view;
+
+pub use definition::{
+    Compensation, Definition, Operation, Reference, Retry, Step, StepName, StepNameError,
+};
+pub use graph::{Graph, Invalid};
+pub use state::{
+    End, Ended, Fact, Hand, Kept, Progress, Resolution, Saga, Snapshot, StepState, Turn, Way,
+};
+pub use view::{State, StepView, View};
