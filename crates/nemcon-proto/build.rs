@@ -17,6 +17,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         "nemcon/v1/admin.proto",
         "nemcon/v1/maintenance.proto",
         "nemcon/bank/v1/bank.proto",
+        "nemcon/inventory/v1/inventory.proto",
     ];
     let descriptors = protox::compile(files, [&root])?;
     let out = PathBuf::from(std::env::var("OUT_DIR")?).join("descriptors.bin");

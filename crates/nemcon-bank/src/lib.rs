@@ -31,5 +31,5 @@ mod status;
 pub mod wire;
 
 pub use nemcon_participant::Settings;
-pub use settings::{fields, parse};
+pub use settings::fields;
 pub use start::start;

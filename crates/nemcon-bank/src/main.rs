@@ -30,7 +30,7 @@ fn main() -> ExitCode {
     process::run(
         PROGRAM,
         nemcon_bank::fields(),
-        nemcon_bank::parse,
+        nemcon_bank::Settings::parse,
         nemcon_bank::start,
     )
 }

@@ -1,8 +1,6 @@
 //! Settings of a bank's node: those of any participant, with a bank's defaults.
 
-use std::path::Path;
-
-use nemcon_node::settings::{Field, Raw, SettingsError};
+use nemcon_node::settings::Field;
 use nemcon_participant::Settings;
 
 /// The bank one gets without saying anything: the first one, on port 7110,
@@ -17,30 +15,10 @@ pub fn fields() -> Vec<Field> {
     Settings::fields(NAME, LISTEN, DATA_DIR)
 }
 
-/// Parses what [`fields`] lists.
-///
-/// # Errors
-/// [`SettingsError`] names the field, its value, where that came from, and what
-/// is allowed.
-pub fn parse(raw: &Raw) -> Result<Settings, SettingsError> {
-    let settings = Settings::parse(raw)?;
-    let Settings { name, node, .. } = &settings;
-    // Whoever changes the name and forgets the directory would serve the first
-    // bank's books under another bank's name.
-    if name.as_str() != NAME && node.data_dir == Path::new(DATA_DIR) {
-        let allowed = format!(
-            "a directory of {name}'s own, since the books there are those of {NAME}: give for \
-             example --data-dir nemcon-data/{name}"
-        );
-        return Err(raw.refuse("data-dir", &allowed));
-    }
-    Ok(settings)
-}
-
 #[cfg(test)]
 mod tests {
     use nemcon_node::process::Program;
-    use nemcon_node::settings::command;
+    use nemcon_node::settings::{Raw, command};
 
     use super::*;
 
@@ -56,7 +34,7 @@ mod tests {
             .try_get_matches_from(line)
             .unwrap();
         let raw = Raw::gather(fields(), &matches, &|_| None).unwrap();
-        parse(&raw).map_err(|error| error.to_string())
+        Settings::parse(&raw).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -80,7 +58,7 @@ mod tests {
         assert_eq!(
             error,
             "data-dir is \"nemcon-data/bank-a\" (the default); want a directory of bank-b's own, \
-             since the books there are those of bank-a: give for example --data-dir \
+             since this one is for the default name: give for example --data-dir \
              nemcon-data/bank-b"
         );
         assert!(parsed(&["--name", "bank-b", "--data-dir", "nemcon-data/bank-b"]).is_ok());

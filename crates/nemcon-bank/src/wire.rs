@@ -15,7 +15,9 @@ use nemcon_core::reason::Refusal;
 use nemcon_ledger::account::{Contra, Entry, Statement};
 use nemcon_ledger::action::{AccountPage, CurrencyTotal, NamedAccount, Totals};
 use nemcon_ledger::{Action, ActionResult, Ledger};
-use nemcon_participant::{Decode, invalid_action, no_inputs};
+use nemcon_participant::{
+    Decode, invalid_action, no_inputs, pack, short_name, unknown_type, unpack,
+};
 use nemcon_proto::bank::v1;
 use nemcon_proto::convert::{WireError, timestamp};
 use prost::{Message, Name};
@@ -27,29 +29,24 @@ pub struct Wire;
 impl Decode<Ledger> for Wire {
     fn action(&self, payload: Payload, inputs: Vec<Payload>) -> Result<Action, Refusal> {
         no_inputs(&payload.type_url, &inputs)?;
-        // As `Any` has it: only what follows the last slash names the type. The
-        // part before it says where a description could be had.
-        let full_name = payload.type_url.rsplit('/').next().unwrap_or_default();
-        let name = full_name
-            .strip_prefix(v1::Open::PACKAGE)
-            .and_then(|rest| rest.strip_prefix('.'));
+        let name = short_name(&payload, v1::Open::PACKAGE);
         let known = READERS.iter().find(|(known, _)| Some(*known) == name);
-        let (_, read) = known.ok_or_else(|| unknown_type(&payload.type_url))?;
-        read(&payload.value)
+        let (_, read) = known.ok_or_else(|| not_taken(&payload))?;
+        read(&payload)
     }
 
     fn result(&self, result: ActionResult) -> Payload {
         match result {
-            ActionResult::Account(named) => packed(&v1::Account::from_ledger(named)),
-            ActionResult::Page(page) => packed(&v1::AccountPage::from_ledger(page)),
-            ActionResult::Statement(statement) => packed(&v1::Statement::from_ledger(statement)),
-            ActionResult::Totals(totals) => packed(&v1::Totals::from_ledger(totals)),
+            ActionResult::Account(named) => pack(&v1::Account::from_ledger(named)),
+            ActionResult::Page(page) => pack(&v1::AccountPage::from_ledger(page)),
+            ActionResult::Statement(statement) => pack(&v1::Statement::from_ledger(statement)),
+            ActionResult::Totals(totals) => pack(&v1::Totals::from_ledger(totals)),
         }
     }
 }
 
-/// Reads the bytes of one type.
-type Reader = fn(&[u8]) -> Result<Action, Refusal>;
+/// Reads one type.
+type Reader = fn(&Payload) -> Result<Action, Refusal>;
 
 /// Every type the bank takes, in the order in which the protos describe them.
 const READERS: &[(&str, Reader)] = &[
@@ -63,36 +60,14 @@ const READERS: &[(&str, Reader)] = &[
     (v1::Audit::NAME, read::<v1::Audit>),
 ];
 
-/// Reads a message, and then its fields. What a later version of the protos adds
-/// to a message is ignored, as protobuf has it.
-fn read<M: ToLedger>(bytes: &[u8]) -> Result<Action, Refusal> {
-    let message = M::decode(bytes).map_err(|error| {
-        let (type_name, len) = (M::full_name(), bytes.len());
-        invalid_action(format!(
-            "{len} bytes that are no {type_name} ({error}): want the message as protobuf encodes it"
-        ))
-    })?;
-    message.to_ledger()
+/// Reads a message, and then its fields.
+fn read<M: ToLedger>(payload: &Payload) -> Result<Action, Refusal> {
+    unpack::<M>(payload)?.to_ledger()
 }
 
-/// Lists what would have been right, since whoever reads this has most likely
-/// misspelt it.
-fn unknown_type(type_url: &str) -> Refusal {
+fn not_taken(payload: &Payload) -> Refusal {
     let names: Vec<&str> = READERS.iter().map(|(name, _)| *name).collect();
-    let allowed = format!(
-        "{}.X, where X is one of {}",
-        v1::Open::PACKAGE,
-        names.join(", ")
-    );
-    invalid_action(WireError::text("action type", type_url, allowed).to_string())
-}
-
-/// A message as a payload.
-fn packed<M: Message + Name>(message: &M) -> Payload {
-    Payload {
-        type_url: M::type_url(),
-        value: message.encode_to_vec(),
-    }
+    unknown_type(payload, v1::Open::PACKAGE, &names.join(", "))
 }
 
 /// A message that asks a bank for something. The fields are read, and refused, by
@@ -275,7 +250,7 @@ mod tests {
     use super::*;
 
     fn action<M: Message + Name>(message: &M) -> Result<Action, Refusal> {
-        Wire.action(packed(message), Vec::new())
+        Wire.action(pack(message), Vec::new())
     }
 
     fn unpacked<M: Message + Name + Default>(payload: &Payload) -> M {
@@ -308,7 +283,7 @@ mod tests {
         let read = v1::Read {
             account: "alice".to_owned(),
         };
-        let refusal = Wire.action(packed(&read), vec![packed(&read)]).unwrap_err();
+        let refusal = Wire.action(pack(&read), vec![pack(&read)]).unwrap_err();
         assert_eq!(refusal.reason, Reason::INVALID_ACTION);
         assert_eq!(
             refusal.message,
@@ -484,9 +459,13 @@ mod tests {
         }
         .encode_to_vec()[..4]
             .to_vec();
-        for (_, read) in &READERS[..7] {
+        for (name, read) in &READERS[..7] {
             for bytes in [&cut[..], &[0xff], &[0x0a, 0x02, 0xff, 0xfe]] {
-                let refusal = read(bytes).unwrap_err();
+                let refusal = read(&Payload {
+                    type_url: format!("{}.{name}", v1::Read::PACKAGE),
+                    value: bytes.to_vec(),
+                });
+                let refusal = refusal.unwrap_err();
                 assert_eq!(refusal.reason, Reason::INVALID_ACTION, "{refusal}");
             }
         }
@@ -506,7 +485,7 @@ mod tests {
 
     #[test]
     fn what_a_later_version_adds_to_a_message_is_ignored() {
-        let mut payload = packed(&v1::Read {
+        let mut payload = pack(&v1::Read {
             account: "alice".into(),
         });
         payload.value.extend([0xf8, 0x07, 0x01]); // field 127, a varint: 1

@@ -11,8 +11,8 @@ use cargo_metadata::Message;
 
 use crate::process::spawn;
 
-/// The path of a program of this workspace: `nemcon-coordinator`, `nemcon-bank`
-/// or `nemcon`. The first call builds them all.
+/// The path of a program of this workspace: `nemcon-coordinator`, `nemcon-bank`,
+/// `nemcon-inventory` or `nemcon`. The first call builds them all.
 ///
 /// For a test, cargo builds the programs of its own package and no others, and
 /// what lies in the target directory may be of yesterday. So they are built here,

@@ -28,6 +28,8 @@
 mod api;
 mod decode;
 mod handle;
+mod keyed;
+mod payload;
 mod perform;
 mod registration;
 mod serve;
@@ -35,5 +37,7 @@ mod settings;
 
 pub use decode::{Decode, invalid_action, no_inputs};
 pub use handle::{Handle, Peeked};
+pub use keyed::{Keyed, Rules, View};
+pub use payload::{pack, short_name, unknown_type, unpack};
 pub use serve::{ServeResource, serve};
 pub use settings::Settings;

@@ -86,10 +86,12 @@ impl Settings {
             raw.number(name, bounds)
                 .map(|count| usize::try_from(count).unwrap_or(usize::MAX))
         };
-        let name = "1 to 64 characters of A-Z a-z 0-9 . _ -, the first a letter or a digit";
+        let wanted = "1 to 64 characters of A-Z a-z 0-9 . _ -, the first a letter or a digit";
+        let name = raw.required("name", wanted, |text| text.parse().ok())?;
+        refuse_the_data_of_another(&name, raw)?;
         Ok(Self {
             node: settings::Settings::parse(raw)?,
-            name: raw.required("name", name, |text| text.parse().ok())?,
+            name,
             coordinators: raw.list("coordinator", settings::URL, settings::url)?,
             locks: lock::Limits {
                 held: count("locks-max", 1..=1_000_000)?,
@@ -100,4 +102,17 @@ impl Settings {
                 .map(Span),
         })
     }
+}
+
+/// Whoever changes the name and forgets the directory would serve the data of the
+/// participant one gets by default, under another name.
+fn refuse_the_data_of_another(name: &ParticipantName, raw: &Raw) -> Result<(), SettingsError> {
+    if raw.is_default("name") || !raw.is_default("data-dir") {
+        return Ok(());
+    }
+    let allowed = format!(
+        "a directory of {name}'s own, since this one is for the default name: give for example \
+         --data-dir nemcon-data/{name}"
+    );
+    Err(raw.refuse("data-dir", &allowed))
 }

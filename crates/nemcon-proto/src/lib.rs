@@ -31,6 +31,15 @@ pub mod bank {
     }
 }
 
+/// `nemcon.inventory.v1`: the actions of an inventory.
+pub mod inventory {
+    /// The actions of an inventory.
+    #[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated")]
+    pub mod v1 {
+        tonic::include_proto!("nemcon.inventory.v1");
+    }
+}
+
 /// All of `proto/` as an encoded `FileDescriptorSet`: for reflection, and for
 /// reading JSON.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

@@ -6,12 +6,14 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::time::Duration;
 
+use nemcon_client::{Ending, Transaction, operation};
 use nemcon_core::id::ParticipantId;
 use nemcon_e2e::until;
+use nemcon_proto::inventory::v1::AddStock;
 use serde_json::Value;
 
 use crate::architecture::root;
-use crate::cluster::{Cluster, SOON, nemcon};
+use crate::cluster::{Cluster, SOON, name, nemcon};
 
 /// How long all stories take together, at most. Most of it is waiting for locks
 /// that are held on purpose.
@@ -42,14 +44,17 @@ fn words(report: &Value) -> BTreeSet<String> {
         .collect()
 }
 
-#[tokio::test(flavor = "current_thread")]
-async fn the_bank_keeps_every_rule_that_is_written_down() {
-    let mut cluster = Cluster::start(&["bank-a"]).await;
-    let opened = cluster
-        .nemcon(&["bank", "open", "bank-a/alice", "--currency", "CZK"])
-        .await;
-    assert_eq!(opened.exit, 0, "{opened:?}");
-    let url = cluster.bank("bank-a").url();
+/// What a participant is checked with.
+struct Actions {
+    write: &'static str,
+    read: &'static str,
+    refused: &'static str,
+    lock: &'static str,
+}
+
+/// Runs all stories against a participant, killing it when that is asked for.
+async fn every_rule_is_kept(cluster: &mut Cluster, name: &str, actions: &Actions) {
+    let url = cluster.bank(name).url();
     let mut check = cluster.spawn_nemcon(
         "check",
         &[
@@ -57,13 +62,13 @@ async fn the_bank_keeps_every_rule_that_is_written_down() {
             "check",
             &url,
             "--write",
-            WRITE,
+            actions.write,
             "--read",
-            READ,
+            actions.read,
             "--refused",
-            REFUSED,
+            actions.refused,
             "--lock",
-            "alice",
+            actions.lock,
             "--json",
         ],
     );
@@ -78,7 +83,7 @@ async fn the_bank_keeps_every_rule_that_is_written_down() {
         }
     })
     .await;
-    cluster.bank_mut("bank-a").restart().await;
+    cluster.bank_mut(name).restart().await;
     let status = check.ended(STORIES_MAX).await;
     let report: Value = serde_json::from_str(&check.stdout()).unwrap();
     assert_eq!(status.code(), Some(0), "{report:#}");
@@ -92,6 +97,50 @@ async fn the_bank_keeps_every_rule_that_is_written_down() {
     cluster.nothing_in_doubt(SOON).await;
     let damage = cluster.nemcon(&["damage", "list", "--json"]).await;
     assert_eq!(damage.json()["damage"].as_array().map(Vec::len), Some(0));
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn the_bank_keeps_every_rule_that_is_written_down() {
+    let mut cluster = Cluster::start(&["bank-a"]).await;
+    let opened = cluster
+        .nemcon(&["bank", "open", "bank-a/alice", "--currency", "CZK"])
+        .await;
+    assert_eq!(opened.exit, 0, "{opened:?}");
+    let actions = Actions {
+        write: WRITE,
+        read: READ,
+        refused: REFUSED,
+        lock: "alice",
+    };
+    every_rule_is_kept(&mut cluster, "bank-a", &actions).await;
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn the_inventory_keeps_every_rule_that_is_written_down() {
+    let mut cluster = Cluster::new(&[]).await;
+    cluster.add("flights", "nemcon-inventory");
+    cluster.start_all().await;
+    // There has to be something that can be read before the first write.
+    let seat = AddStock {
+        item: "OK-101".into(),
+        count: 1,
+    };
+    let seat = operation(&name("flights"), &seat, false);
+    let added = cluster
+        .client()
+        .run(&Transaction::new([seat]))
+        .await
+        .unwrap();
+    assert!(matches!(added.ending, Ending::Committed(_)), "{added:?}");
+    let actions = Actions {
+        write: r#"{"@type": "type.googleapis.com/nemcon.inventory.v1.AddStock",
+            "item": "OK-101", "count": 1}"#,
+        read: r#"{"@type": "type.googleapis.com/nemcon.inventory.v1.GetStock", "item": "OK-101"}"#,
+        refused: r#"{"@type": "type.googleapis.com/nemcon.inventory.v1.Reserve",
+            "item": "OK-999", "count": 1}"#,
+        lock: "OK-101",
+    };
+    every_rule_is_kept(&mut cluster, "flights", &actions).await;
 }
 
 #[tokio::test(flavor = "current_thread")]

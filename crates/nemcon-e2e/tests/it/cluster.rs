@@ -39,6 +39,7 @@ pub(crate) struct Cluster {
     pub(crate) coordinator: Node,
     /// Shares the banks with the other, if there is one.
     second: Option<Node>,
+    /// Inventories too, where a test has added some: to a coordinator they are alike.
     banks: BTreeMap<String, Node>,
     /// Whose data directory each bank has, as far as they have registered.
     ids: BTreeMap<String, ParticipantId>,
@@ -112,14 +113,19 @@ impl Cluster {
             _room: room,
         };
         for bank in banks {
-            let arguments = [
-                format!("--name={bank}"),
-                format!("--coordinator={}", cluster.coordinator.url()),
-            ];
-            let node = Node::new(bank, "nemcon-bank", &arguments, cluster.dir());
-            cluster.banks.insert((*bank).to_owned(), node);
+            cluster.add(bank, "nemcon-bank");
         }
         cluster
+    }
+
+    /// Adds a participant of any kind, and does not start it.
+    pub(crate) fn add(&mut self, name: &str, program: &'static str) {
+        let arguments = [
+            format!("--name={name}"),
+            format!("--coordinator={}", self.coordinator.url()),
+        ];
+        let node = Node::new(name, program, &arguments, self.dir());
+        self.banks.insert(name.to_owned(), node);
     }
 
     /// Starts a cluster, and waits until every bank is registered.

@@ -15,6 +15,7 @@ fn headings(text: &str) -> Vec<&str> {
 
 fn reasons() -> BTreeSet<&'static str> {
     let all = Reason::ALL.iter().chain(nemcon_ledger::reason::ALL);
+    let all = all.chain(&nemcon_inventory::REASONS);
     all.map(Reason::as_str).collect()
 }
 

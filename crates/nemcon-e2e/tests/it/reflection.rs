@@ -25,10 +25,12 @@ const BANK: &[&str] = &[
     "nemcon.v1.ParticipantService",
 ];
 
-/// Messages that clients have to look up: an action of a bank, also at the
-/// coordinator, which takes it without looking inside; and what errors carry.
-const MESSAGES: [&str; 3] = [
+/// Messages that clients have to look up: actions of a bank and of an inventory,
+/// also at the coordinator, which takes them without looking inside; and what
+/// errors carry.
+const MESSAGES: [&str; 4] = [
     "nemcon.bank.v1.Withdraw",
+    "nemcon.inventory.v1.Reserve",
     "google.rpc.ErrorInfo",
     "google.rpc.RetryInfo",
 ];

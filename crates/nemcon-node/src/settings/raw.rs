@@ -406,6 +406,14 @@ impl Raw {
             .unwrap_or(false))
     }
 
+    /// Whether a setting has its default, said aloud or not.
+    #[must_use]
+    pub fn is_default(&self, name: &str) -> bool {
+        let texts = self.values.get(name).map(|value| value.texts.as_slice());
+        texts.and_then(<[String]>::first).map(String::as_str)
+            == self.field(name).and_then(|field| field.default)
+    }
+
     /// The error for a value that parses, but not together with others.
     #[must_use]
     pub fn refuse(&self, name: &'static str, allowed: &str) -> SettingsError {
