@@ -154,7 +154,7 @@ pub struct Participant<R: Resource> {
     unlocks: VecDeque<(Lsn, AttemptId)>,
     /// Attempts whose wait for a lock is over, to be gone on with in this step.
     runnable: VecDeque<AttemptId>,
-    alone: alone::Memory<R::Result>,
+    alone: alone::Memory,
     damage: BTreeMap<AttemptId, Damage>,
     /// The data directory was restored from a backup.
     restored: Option<Restoration>,
