@@ -78,6 +78,9 @@ pub struct Entry {
     pub reference: Option<Reference>,
 }
 
+/// Up to so many entries an account takes no more memory than they need.
+const ENTRIES_GROW_BY_ONE: usize = 16;
+
 /// Entries that are no longer kept, in one line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
 pub struct BroughtForward {
@@ -107,6 +110,11 @@ impl Statement {
     /// Appends an entry; the oldest goes into the brought-forward line when there
     /// are too many.
     pub fn book(&mut self, entry: Entry) {
+        // Most accounts have a few entries for good: room for as many, not for the
+        // four or eight that a growing queue would take.
+        if self.entries.len() < ENTRIES_GROW_BY_ONE {
+            self.entries.reserve_exact(1);
+        }
         self.entries.push_back(entry);
         while self.entries.len() > ENTRIES_KEPT
             && let Some(oldest) = self.entries.pop_front()

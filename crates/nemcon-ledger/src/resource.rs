@@ -166,7 +166,8 @@ impl Resource for Ledger {
     fn load(&mut self, key: &[u8], value: &[u8]) -> Result<(), CorruptLog> {
         match DataKey::parse(key)? {
             DataKey::Account(name) => {
-                let account: Account = read(key, value)?;
+                let mut account: Account = read(key, value)?;
+                account.statement.entries.shrink_to_fit();
                 conservation::account_balances(&name, &account)
                     .map_err(|imbalance| CorruptLog::value(key, imbalance.to_string()))?;
                 self.accounts.insert(name, account);

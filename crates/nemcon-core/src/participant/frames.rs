@@ -389,22 +389,22 @@ impl<R: Resource> Participant<R> {
                     out,
                 );
             }
-            let lane = if entry.lsn > self.durable {
-                Lane::After
-            } else {
-                Lane::Now
-            };
-            let answer = Answer::DecidedAlone {
-                attempt: id,
-                alone: entry.alone.clone(),
-            };
-            return self.answer(lane, id.coordinator, request, answer, out);
+            if let Some((entry, alone)) = self.decided(transaction) {
+                let lane = if entry.lsn > self.durable {
+                    Lane::After
+                } else {
+                    Lane::Now
+                };
+                let answer = Answer::DecidedAlone { attempt: id, alone };
+                return self.answer(lane, id.coordinator, request, answer, out);
+            }
         }
         let unmarked = self
             .settings
             .planted
             .has(Bug::AloneForgottenWithoutWatermark);
-        let forgotten = self.alone.may_have_forgotten(transaction) && !unmarked;
+        let unreadable = self.alone.get(transaction).is_some();
+        let forgotten = unreadable || self.alone.may_have_forgotten(transaction) && !unmarked;
         // What only reads may be read again.
         let only_reads = match &work {
             Work::OneShot(operations) => operations.iter().all(|it| it.read_only),
@@ -513,7 +513,19 @@ impl<R: Resource> Participant<R> {
         transaction: TransactionId,
         out: &mut Output<R>,
     ) {
-        let (mut trace, lsn) = self.alone.trace(transaction);
+        // What may have been decided here, and the record that must be durable
+        // before it is said.
+        let (mut trace, lsn) = match (self.decided(transaction), self.alone.get(transaction)) {
+            (Some((entry, alone)), _) => {
+                let hash = entry.hash;
+                (Trace::Decided { hash, alone }, entry.lsn)
+            }
+            (None, Some(_)) => (Trace::Forgotten, Lsn(0)),
+            (None, None) if self.alone.may_have_forgotten(transaction) => {
+                (Trace::Forgotten, Lsn(0))
+            }
+            (None, None) => (Trace::None, Lsn(0)),
+        };
         let unmarked = self
             .settings
             .planted

@@ -159,7 +159,7 @@ pub struct Participant<R: Resource> {
     waits: BTreeMap<AttemptId, Tick>,
     /// Since when those had waited whose wait has ended in this step.
     ended_waits: Vec<Tick>,
-    alone: alone::Memory<R::Result>,
+    alone: alone::Memory,
     damage: BTreeMap<AttemptId, Damage>,
     /// The data directory was restored from a backup.
     restored: Option<Restoration>,

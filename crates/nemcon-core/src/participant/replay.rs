@@ -1,6 +1,7 @@
 //! The log's side: what a record means after a restart, and which records a
 //! checkpoint must repeat.
 
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -13,7 +14,7 @@ use super::{Damage, Output, Participant, Timer, alone};
 use crate::codec::CorruptLog;
 use crate::id::{AttemptId, Lsn, TransactionId};
 use crate::lock::{Grant, LockKey, Mode};
-use crate::message::{Alone, Outcome};
+use crate::message::Outcome;
 use crate::planted::Bug;
 use crate::resource::Resource;
 use crate::time::{Millis, Span};
@@ -181,13 +182,17 @@ impl<R: Resource> Participant<R> {
         if self.alone.get(transaction).is_some() {
             return Ok(());
         }
-        let (alone, state) = match ending {
+        let (ending, state) = match ending {
             AloneEnding::Committed(results) => {
-                let decode = |bytes: &minicbor::bytes::ByteVec| self.resource.decode_result(bytes);
-                let results = results.iter().map(decode).collect::<Result<Vec<_>, _>>()?;
-                (Alone::Committed(results), State::Committed)
+                for bytes in &results {
+                    self.resource.decode_result(bytes)?;
+                }
+                let results = alone::Results::new(results.into_iter().map(Into::into));
+                (alone::Ending::Committed(results), State::Committed)
             }
-            AloneEnding::Aborted(refusal) => (Alone::Aborted(refusal), State::Aborted),
+            AloneEnding::Aborted(refusal) => {
+                (alone::Ending::Aborted(Box::new(refusal)), State::Aborted)
+            }
         };
         if !redo.is_empty() {
             let redo = self.resource.decode_redo(&redo)?;
@@ -198,7 +203,7 @@ impl<R: Resource> Participant<R> {
             alone::Entry {
                 attempt,
                 hash,
-                alone,
+                ending,
                 lsn,
                 at,
             },
@@ -426,20 +431,11 @@ impl<R: Resource> Participant<R> {
         let mut last = None;
         for (transaction, entry) in self.alone.entries_after(after).take(max) {
             last = Some(transaction);
-            let ending = match &entry.alone {
-                Alone::Committed(results) => {
-                    let encoded = results
-                        .iter()
-                        .map(|result| self.resource.encode_result(result));
-                    AloneEnding::Committed(encoded.map(Into::into).collect())
-                }
-                Alone::Aborted(refusal) => AloneEnding::Aborted(refusal.clone()),
-            };
             records.push(Record::DecidedAlone(DecidedAlone {
                 attempt: entry.attempt,
                 transaction,
                 hash: entry.hash,
-                ending,
+                ending: AloneEnding::from(&entry.ending),
                 redo: Vec::new(),
                 at: entry.at,
             }));

@@ -1,5 +1,6 @@
 //! Takes locks and runs actions.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::vec::Vec;
@@ -10,7 +11,7 @@ use super::event::{Reply, State};
 use super::pieces::piece_answer;
 use super::record::{AloneEnding, DecidedAlone, Prepared, Record};
 use super::{Lane, Output, Participant, Timer, alone, reply};
-use crate::id::{AttemptId, Lsn, RequestId};
+use crate::id::{AttemptId, Lsn, RequestId, TransactionId};
 use crate::limits;
 use crate::lock::{Grant, LockKey, Mode};
 use crate::message::{Alone, Answer, OperationsHash, Peer, Vote};
@@ -54,16 +55,37 @@ impl<R: Resource> Participant<R> {
         })
     }
 
+    /// What is remembered of a transaction that was decided alone here.
+    ///
+    /// `None` also if the resource cannot read what it has written. That breaks its
+    /// contract, and a start refuses the log for it; here it counts as forgotten.
+    pub(super) fn decided(
+        &self,
+        transaction: TransactionId,
+    ) -> Option<(&alone::Entry, Alone<R::Result>)> {
+        let entry = self.alone.get(transaction)?;
+        let alone = match &entry.ending {
+            alone::Ending::Committed(results) => {
+                let decode = |bytes| self.resource.decode_result(bytes);
+                Alone::Committed(results.iter().map(decode).collect::<Result<_, _>>().ok()?)
+            }
+            alone::Ending::Aborted(refusal) => Alone::Aborted((**refusal).clone()),
+        };
+        Some((entry, alone))
+    }
+
     /// Answers from memory instead of doing it twice.
     fn repeat_decision(&mut self, now: Millis, id: AttemptId, out: &mut Output<R>) {
+        let Some(transaction) = self.attempts.get(&id).map(|attempt| attempt.transaction) else {
+            return;
+        };
+        let Some((_, alone)) = self.decided(transaction) else {
+            return;
+        };
         let Some(attempt) = self.attempts.get_mut(&id) else {
             return;
         };
         let requests = attempt.take_requests();
-        let Some(entry) = self.alone.get(attempt.transaction) else {
-            return;
-        };
-        let alone = entry.alone.clone();
         attempt.history.enter(state_of(alone.outcome()), now);
         self.finish(id, Finished::DecidedAlone);
         self.release_locks(now, id);
@@ -404,19 +426,21 @@ impl<R: Resource> Participant<R> {
         attempt.history.enter(state, now);
         let (ending, redo_bytes) = match &alone {
             Alone::Committed(results) => {
-                let encoded = results
-                    .iter()
-                    .map(|result| self.resource.encode_result(result));
-                let ending = AloneEnding::Committed(encoded.map(Into::into).collect());
-                (ending, self.resource.encode_redo(redo))
+                let encode = |result| self.resource.encode_result(result);
+                let results = alone::Results::new(results.iter().map(encode));
+                let redo = self.resource.encode_redo(redo);
+                (alone::Ending::Committed(results), redo)
             }
-            Alone::Aborted(refusal) => (AloneEnding::Aborted(refusal.clone()), Vec::new()),
+            Alone::Aborted(refusal) => {
+                let refusal = Box::new(refusal.clone());
+                (alone::Ending::Aborted(refusal), Vec::new())
+            }
         };
         let record = DecidedAlone {
             attempt: id,
             transaction,
             hash,
-            ending,
+            ending: AloneEnding::from(&ending),
             redo: redo_bytes,
             at: now,
         };
@@ -427,7 +451,7 @@ impl<R: Resource> Participant<R> {
         let entry = alone::Entry {
             attempt: id,
             hash,
-            alone: alone.clone(),
+            ending,
             lsn,
             at: now,
         };
