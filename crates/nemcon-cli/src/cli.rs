@@ -7,7 +7,9 @@ use clap::{Parser, Subcommand};
 use nemcon_client::Address;
 
 use crate::failure::{Exit, Failure, complain};
-use crate::{backup, bank, damage, in_doubt, locks, participants, restore, txn, up, waits, wal};
+use crate::{
+    backup, bank, damage, in_doubt, locks, participants, restore, stats, txn, up, waits, wal,
+};
 
 /// End of the help text.
 const HELP: &str = "\
@@ -71,6 +73,9 @@ enum Command {
     /// Who waits for whom, at all participants
     #[command(after_help = waits::HELP)]
     Waits(waits::Waits),
+    /// How many transactions, how they ended, and how long they took
+    #[command(after_help = stats::HELP)]
+    Stats(stats::Stats),
     /// Copy a node's data directory while the node works
     #[command(after_help = backup::HELP)]
     Backup(backup::Backup),
@@ -124,6 +129,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
             Command::Damage(command) => Box::pin(damage::run(command, &coordinator)).await,
             Command::Locks(arguments) => Box::pin(locks::run(arguments, &coordinator)).await,
             Command::Waits(arguments) => Box::pin(waits::run(arguments, &coordinator)).await,
+            Command::Stats(arguments) => Box::pin(stats::run(arguments, &coordinator)).await,
             Command::Backup(arguments) => Box::pin(backup::run(arguments, &coordinator)).await,
             Command::Restore(arguments) => restore::run(&arguments),
             Command::Wal(command) => wal::run(&command),

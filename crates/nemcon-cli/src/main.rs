@@ -37,6 +37,7 @@ mod replay;
 mod restore;
 mod session;
 mod signal;
+mod stats;
 mod table;
 mod txn;
 mod up;
