@@ -228,7 +228,9 @@ MASKS = (
 )
 
 # What is measured may be zero, and then it is not printed.
-MEASURED = re.compile(r'^ *"(?:average|p50|p90|p99|max|questions)": \d+(?:\.\d+)?(?:e[+-]\d+)?$')
+MEASURED = re.compile(
+    r'^ *"(?:average|p50|p90|p95|p99|max|questions)": \d+(?:\.\d+)?(?:e[+-]\d+)?$'
+)
 
 # A detail of an error that grpcurl prints as bytes.
 BYTES = re.compile(

@@ -8,7 +8,7 @@ use nemcon_client::Address;
 
 use crate::failure::{Exit, Failure, complain};
 use crate::{
-    backup, bank, damage, in_doubt, locks, participants, plot, restore, txn, up, waits, wal,
+    backup, bank, damage, in_doubt, locks, participants, plot, restore, stats, txn, up, waits, wal,
 };
 
 /// End of the help text.
@@ -76,6 +76,9 @@ enum Command {
     /// Pictures, as SVG or PNG: latency, throughput, waits
     #[command(subcommand, arg_required_else_help = true)]
     Plot(plot::Command),
+    /// How many transactions, how they ended, and how long they took
+    #[command(after_help = stats::HELP)]
+    Stats(stats::Stats),
     /// Copy a node's data directory while the node works
     #[command(after_help = backup::HELP)]
     Backup(backup::Backup),
@@ -130,6 +133,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
             Command::Locks(arguments) => Box::pin(locks::run(arguments, &coordinator)).await,
             Command::Waits(arguments) => Box::pin(waits::run(arguments, &coordinator)).await,
             Command::Plot(command) => Box::pin(plot::run(command, &coordinator)).await,
+            Command::Stats(arguments) => Box::pin(stats::run(arguments, &coordinator)).await,
             Command::Backup(arguments) => Box::pin(backup::run(arguments, &coordinator)).await,
             Command::Restore(arguments) => restore::run(&arguments),
             Command::Wal(command) => wal::run(&command),

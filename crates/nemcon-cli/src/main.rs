@@ -38,6 +38,7 @@ mod replay;
 mod restore;
 mod session;
 mod signal;
+mod stats;
 mod table;
 mod txn;
 mod up;

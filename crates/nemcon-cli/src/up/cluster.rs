@@ -120,7 +120,9 @@ fn node_settings(place: &Place) -> Settings {
 /// A port that was taken between the check and the start gets the words of the check.
 fn failed(plan: &Plan, place: &Place, source: NodeError) -> Failure {
     match source {
-        NodeError::Listen(ListenError::PortTaken { .. }) => plan.port_taken(place),
+        NodeError::Listen(
+            ListenError::PortTaken { address } | ListenError::HttpPortTaken { address },
+        ) => plan.port_taken(place, address.port()),
         source => Failure::Node {
             node: place.name.clone(),
             source: Box::new(source),

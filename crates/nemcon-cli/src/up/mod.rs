@@ -164,6 +164,9 @@ fn greet(plan: &Plan, cluster: &Cluster, all: &[ParticipantView]) {
         "{}",
         plan.things_to_try(cluster.coordinator().url(), &program())
     );
+    if let Some(http) = cluster.coordinator().http_address() {
+        say!("Metrics of the coordinator: http://{http}/metrics; every node has its own.");
+    }
     say!("Stop with ctrl-c.");
 }
 

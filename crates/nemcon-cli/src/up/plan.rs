@@ -12,8 +12,8 @@ use crate::failure::Failure;
 /// The coordinator's port, where nothing else is said.
 pub(super) const PORT_BASE: u16 = 7100;
 
-/// From one node's port to the next one's. Each has a second one after it, for
-/// its console.
+/// From one node's port to the next one's. Each has a second one after it, for its
+/// metrics.
 const PORT_STEP: u16 = 10;
 
 /// The directory of the coordinator, beside those of the banks.
@@ -35,6 +35,16 @@ pub(super) struct Place {
     pub(super) listen: SocketAddr,
     /// Its own directory.
     pub(super) dir: PathBuf,
+}
+
+impl Place {
+    /// Which of its two ports somebody else has. Where any free one will do, none.
+    fn taken_port(&self) -> Option<u16> {
+        let port = self.listen.port();
+        let both = [Some(port), port.checked_add(1)].into_iter().flatten();
+        let mut both = both.filter(|_| port != 0);
+        both.find(|port| is_taken(SocketAddr::new(self.listen.ip(), *port)))
+    }
 }
 
 /// A cluster to start.
@@ -123,7 +133,9 @@ impl Plan {
             return Some(0);
         }
         let step = u16::try_from(number).ok()?.checked_mul(PORT_STEP)?;
-        self.port_base.checked_add(step)
+        let port = self.port_base.checked_add(step)?;
+        // The next one is for metrics.
+        (port < u16::MAX).then_some(port)
     }
 
     /// What the last port would be, whether it exists or not.
@@ -134,23 +146,23 @@ impl Plan {
     /// Whether all ports are free, before any node has started. One that is taken
     /// after this look is found out by the node itself.
     pub(super) fn check_ports(&self) -> Result<(), Failure> {
-        match self.places().iter().find(|place| is_taken(place.listen)) {
-            Some(place) => Err(self.port_taken(place)),
+        let taken = |place: &Place| Some((place.clone(), place.taken_port()?));
+        match self.places().iter().find_map(taken) {
+            Some((place, port)) => Err(self.port_taken(&place, port)),
             None => Ok(()),
         }
     }
 
     /// What to say about a port that is taken.
-    pub(super) fn port_taken(&self, place: &Place) -> Failure {
-        let Place { name, listen, .. } = place;
+    pub(super) fn port_taken(&self, place: &Place, port: u16) -> Failure {
+        let name = &place.name;
         let advice = match self.free_base() {
             Some(base) => format!("choose other ports, for example --port-base {base}"),
             None => "choose other ports with --port-base".to_owned(),
         };
         Failure::Refused(format!(
-            "port {} for {name} is taken by another program, perhaps by a cluster that runs \
-             already (then use that one: `nemcon participants list`); stop it, or {advice}",
-            listen.port()
+            "port {port} for {name} is taken by another program, perhaps by a cluster that runs \
+             already (then use that one: `nemcon participants list`); stop it, or {advice}"
         ))
     }
 
@@ -163,7 +175,10 @@ impl Plan {
         });
         let free = moved.find(|plan| {
             plan.port(plan.banks.len()).is_some()
-                && !plan.places().iter().any(|place| is_taken(place.listen))
+                && !plan
+                    .places()
+                    .iter()
+                    .any(|place| place.taken_port().is_some())
         });
         free.map(|plan| plan.port_base)
     }
