@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use nemcon_charts::Quantity;
 use nemcon_client::Address;
 use nemcon_proto::v1;
 use serde_json::Value;
@@ -66,7 +67,10 @@ fn data(samples: &[Sample], whose: &str) -> nemcon_charts::Latency {
     };
     let all = match samples.len() {
         1 => "the last transaction".to_owned(),
-        many => format!("the last {many} transactions"),
+        many => format!(
+            "the last {} transactions",
+            Quantity::Count.tell(many as f64)
+        ),
     };
     let about = match committed().count() {
         some if some == samples.len() => format!("{all} of {whose}; all committed"),

@@ -208,7 +208,7 @@ mod tests {
 
     #[test]
     fn runs_and_samples_are_told_apart() {
-        let runs = r#"{"runs": [{"inFlight": 1, "perSecond": 300}, {"in_flight": "64", "per_second": 4000.5}]}"#;
+        let runs = r#"{"runs": [{"inFlight": 1, "perSecond": 300}, {"in_flight": "64", "per_second": 4000.7}]}"#;
         assert!(
             file(runs)
                 .unwrap()

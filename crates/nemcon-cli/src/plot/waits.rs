@@ -120,10 +120,10 @@ mod tests {
     fn what_is_wrong_with_a_file_is_named() {
         for (text, said) in [
             ("{}", "it is no list, as `nemcon waits --json` prints"),
-            ("[{}]", "wait 1: waitedMs is missing, or no number"),
+            ("[{}]", "wait 1: transactionId is missing, or no text"),
             (
-                r#"[{"waitedMs": 1}]"#,
-                "wait 1: transactionId is missing, or no text",
+                r#"[{"transactionId": "t"}]"#,
+                "wait 1: waitedMs is missing, or no number",
             ),
         ] {
             let error = file(text).unwrap_err();
