@@ -8,7 +8,8 @@ use nemcon_client::Address;
 
 use crate::failure::{Exit, Failure, complain};
 use crate::{
-    backup, bank, damage, in_doubt, locks, participants, plot, restore, stats, txn, up, waits, wal,
+    backup, bank, bench, damage, in_doubt, locks, participants, plot, restore, stats, txn, up,
+    waits, wal,
 };
 
 /// End of the help text.
@@ -85,6 +86,9 @@ enum Command {
     /// Make a data directory of a backup
     #[command(after_help = restore::HELP)]
     Restore(restore::Restore),
+    /// Put a load on a cluster and measure it: transfer, smallbank, empty, read
+    #[command(after_help = bench::HELP)]
+    Bench(bench::Bench),
     /// The log of a node that is stopped: verify, dump, repair
     #[command(subcommand, arg_required_else_help = true)]
     Wal(wal::Command),
@@ -136,6 +140,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
             Command::Stats(arguments) => Box::pin(stats::run(arguments, &coordinator)).await,
             Command::Backup(arguments) => Box::pin(backup::run(arguments, &coordinator)).await,
             Command::Restore(arguments) => restore::run(&arguments),
+            Command::Bench(arguments) => Box::pin(bench::run(arguments, &coordinator)).await,
             Command::Wal(command) => wal::run(&command),
         }
     })

@@ -14,6 +14,7 @@ use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use nemcon_bench::BenchError;
 use nemcon_client::ClientError;
 use nemcon_core::coordinator::record::Cause;
 use nemcon_core::id::{NameError, ParticipantName, TransactionId};
@@ -227,6 +228,9 @@ pub(crate) enum Failure {
     /// A backup cannot be restored.
     #[error("{}", nemcon_node::node::Chain(.0.as_ref()))]
     Restore(Box<RestoreError>),
+    /// A bench cannot be run.
+    #[error("{0}")]
+    Bench(Box<BenchError>),
     /// The operating system refused.
     #[error("cannot {doing}: {source}")]
     System {
@@ -240,6 +244,15 @@ pub(crate) enum Failure {
 impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
         Self::Client(Box::new(error))
+    }
+}
+
+impl From<BenchError> for Failure {
+    fn from(error: BenchError) -> Self {
+        match error {
+            BenchError::Client(error) => error.into(),
+            other => Self::Bench(Box::new(other)),
+        }
     }
 }
 
@@ -270,6 +283,7 @@ impl Failure {
             | Self::Malformed { .. }
             | Self::Json(_) => Exit::Usage,
             Self::DownInBetween { .. } | Self::OrderUnanswered { .. } => Exit::Unknown,
+            Self::Bench(error) => crate::bench::exit_of(error, exit_of),
             Self::Client(error) => exit_of(error),
         }
     }

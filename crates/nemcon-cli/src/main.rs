@@ -8,7 +8,8 @@
 //!             │   └ check ──────────────────────▶ one participant, as its coordinator
 //!             ├ waits, plot ───── nemcon-client ──▶ coordinator
 //!             ├ locks, in-doubt, damage ──────────▶ each participant itself
-//!             └ backup, restore, wal ───────────── a node's data directory
+//!             ├ backup, restore, wal ───────────── a node's data directory
+//!             └ bench ─────────── nemcon-bench ──▶ a cluster, there or started for it
 //! ```
 //!
 //! What it promises:
@@ -20,6 +21,7 @@
 
 mod backup;
 mod bank;
+mod bench;
 mod check;
 mod cli;
 mod damage;

@@ -1,0 +1,197 @@
+//! What is to be measured.
+
+use crate::error::BenchError;
+use crate::load::{Load, Spans};
+use crate::population::Skew;
+
+/// Fewest accounts or customers at a bank: two of them are hot then.
+pub const ACCOUNTS_MIN: u32 = 50;
+
+/// Most accounts or customers at a bank: opening them takes a minute, and the bank
+/// keeps all of them in memory.
+pub const ACCOUNTS_MAX: u32 = 1_000_000;
+
+/// Fewest and most participants of an empty transaction or a read.
+pub const PARTICIPANTS_MIN: u8 = 1;
+/// More processes than this on one machine measure its scheduler.
+pub const PARTICIPANTS_MAX: u8 = 16;
+
+/// Most rounds.
+pub const ROUNDS_MAX: u16 = 100;
+
+/// Longest warm-up and longest window, in seconds: an hour.
+pub const SECONDS_MAX: u32 = 3_600;
+
+/// Most rows: so many a person can still read.
+pub const ROWS_MAX: usize = 64;
+
+/// Which transactions are run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WorkloadKind {
+    /// A payment from an account at one bank to one at another.
+    Transfer,
+    /// The six transactions of the research benchmark of that name.
+    SmallBank,
+    /// Both phases with forced records, and no data changed.
+    Empty,
+    /// Reads one account at each participant; nothing is forced.
+    Read,
+}
+
+impl WorkloadKind {
+    /// The word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Transfer => "transfer",
+            Self::SmallBank => "smallbank",
+            Self::Empty => "empty",
+            Self::Read => "read",
+        }
+    }
+
+    /// Whether it can be told how many participants a transaction has. The others
+    /// have it in their definition.
+    #[must_use]
+    pub const fn takes_participants(self) -> bool {
+        matches!(self, Self::Empty | Self::Read)
+    }
+}
+
+/// A bench: what, how hard, how long, how often.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// Which transactions.
+    pub workload: WorkloadKind,
+    /// A row for each of these …
+    pub loads: Vec<Load>,
+    /// … with each of these numbers of participants; empty where the workload has
+    /// its own.
+    pub participants: Vec<u8>,
+    /// How accounts are chosen.
+    pub skew: Skew,
+    /// Accounts or customers at each bank.
+    pub accounts: u32,
+    /// How long.
+    pub spans: Spans,
+    /// How often all rows are measured.
+    pub rounds: u16,
+    /// What chance begins with.
+    pub seed: u64,
+}
+
+/// One row: a load, and how many participants if that can be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RowPlan {
+    pub(crate) load: Load,
+    pub(crate) participants: Option<u8>,
+}
+
+impl Plan {
+    /// How many banks it needs at least.
+    #[must_use]
+    pub fn banks_min(&self) -> usize {
+        let largest = self.participants.iter().max().copied();
+        match self.workload {
+            WorkloadKind::Transfer => 2,
+            WorkloadKind::SmallBank => 1,
+            WorkloadKind::Empty | WorkloadKind::Read => usize::from(largest.unwrap_or(1)),
+        }
+    }
+
+    /// How long all of it is measured for, warm-ups included.
+    #[must_use]
+    pub fn duration(&self) -> std::time::Duration {
+        let rows = u32::try_from(self.rows().len()).unwrap_or(u32::MAX);
+        let Spans { warm_up, measured } = self.spans;
+        (warm_up + measured) * rows.saturating_mul(u32::from(self.rounds))
+    }
+
+    /// All rows, in their order.
+    pub(crate) fn rows(&self) -> Vec<RowPlan> {
+        let counts: Vec<Option<u8>> = match self.participants.as_slice() {
+            [] => vec![None],
+            counts => counts.iter().copied().map(Some).collect(),
+        };
+        let with = |participants| {
+            let loads = self.loads.iter();
+            loads.map(move |load| RowPlan {
+                load: *load,
+                participants,
+            })
+        };
+        counts.into_iter().flat_map(with).collect()
+    }
+
+    /// Checks what a command line cannot.
+    pub(crate) fn check(&self, banks: usize) -> Result<(), BenchError> {
+        let rows = self.rows().len();
+        if !(1..=ROWS_MAX).contains(&rows) {
+            let why = format!("the plan has {rows} rows; want 1 to {ROWS_MAX}");
+            return Err(BenchError::Plan(why));
+        }
+        if !self.workload.takes_participants() && !self.participants.is_empty() {
+            let word = self.workload.as_str();
+            let why = format!(
+                "how many participants a transaction of {word} has is part of its definition; \
+                 only empty and read can be told"
+            );
+            return Err(BenchError::Plan(why));
+        }
+        if banks < self.banks_min() {
+            let (word, min) = (self.workload.as_str(), self.banks_min());
+            let why = format!("{word} needs at least {min} banks, and there are {banks}");
+            return Err(BenchError::Plan(why));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn plan(workload: WorkloadKind, participants: &[u8]) -> Plan {
+        Plan {
+            workload,
+            loads: vec![Load::InFlight(1), Load::InFlight(16)],
+            participants: participants.to_vec(),
+            skew: Skew::Uniform,
+            accounts: 100,
+            spans: Spans {
+                warm_up: Duration::from_secs(1),
+                measured: Duration::from_secs(4),
+            },
+            rounds: 3,
+            seed: 1,
+        }
+    }
+
+    #[test]
+    fn a_row_for_each_load_and_each_number_of_participants() {
+        let empty = plan(WorkloadKind::Empty, &[2, 5]);
+        let rows = empty.rows();
+        assert_eq!(rows.len(), 4);
+        assert_eq!(
+            (rows[1].load, rows[1].participants),
+            (Load::InFlight(16), Some(2))
+        );
+        assert_eq!(empty.banks_min(), 5);
+        assert_eq!(empty.duration(), Duration::from_secs(4 * 3 * 5));
+        assert_eq!(plan(WorkloadKind::Transfer, &[]).rows().len(), 2);
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_with_what_can() {
+        let why = |plan: Plan, banks| plan.check(banks).unwrap_err().to_string();
+        let few = why(plan(WorkloadKind::Transfer, &[]), 1);
+        assert_eq!(few, "transfer needs at least 2 banks, and there are 1");
+        let many = why(plan(WorkloadKind::SmallBank, &[2]), 2);
+        assert!(many.contains("only empty and read"), "{many}");
+        let rows = why(plan(WorkloadKind::Read, &[1; 40]), 2);
+        assert!(rows.contains("80 rows; want 1 to 64"), "{rows}");
+        assert!(plan(WorkloadKind::Empty, &[2, 3]).check(3).is_ok());
+    }
+}

@@ -1,0 +1,95 @@
+//! Runs a plan on a cluster.
+
+use std::sync::Arc;
+
+use crate::accounts;
+use crate::books::Books;
+use crate::chance::Chance;
+use crate::cluster::Cluster;
+use crate::error::BenchError;
+use crate::load::{Load, Measured, measure};
+use crate::plan::{Plan, RowPlan};
+use crate::population::Population;
+use crate::report::{FORMAT, Report, Row};
+use crate::submit::Submitter;
+use crate::workload::{self, Ground, Workload};
+
+/// Runs a plan. `tell` hears what is being done, in a few words, each time that
+/// something else begins.
+///
+/// That the books do not add up is no error but a result: see
+/// [`Books::add_up`](crate::Books).
+///
+/// # Errors
+/// What keeps it from being run to its end.
+pub async fn run(
+    plan: &Plan,
+    cluster: &Cluster,
+    tell: &dyn Fn(&str),
+) -> Result<Report, BenchError> {
+    plan.check(cluster.banks().len())?;
+    let (client, banks) = (cluster.client(), cluster.banks());
+    let kinds = workload::accounts(plan.workload);
+    let mut chance = Chance::new(plan.seed);
+    tell("opening accounts that are missing");
+    accounts::open_missing(client, banks, kinds, plan.accounts, &mut chance.fork()).await?;
+    let initial = accounts::sum_minor(client, banks, kinds).await?;
+
+    let ground = Ground {
+        population: Population::new(banks.len(), plan.accounts, plan.skew),
+        banks: banks.into(),
+        submitter: Submitter::new(client.clone()),
+    };
+    let rows = plan.rows();
+    let mut measured: Vec<Vec<Measured>> = vec![Vec::new(); rows.len()];
+    for round in 1..=plan.rounds {
+        for (row, measured) in rows.iter().zip(&mut measured) {
+            tell(&format!("{}, round {round} of {}", named(row), plan.rounds));
+            let workload = Workload::new(plan.workload, ground.clone(), row.participants);
+            let seed = u64::from(chance.below(u32::MAX));
+            let subject = Arc::new(workload);
+            let meter = cluster.meter();
+            measured.push(measure(&subject, row.load, plan.spans, seed, &meter).await?);
+        }
+    }
+
+    tell("adding up the books");
+    let tallies = || measured.iter().flatten().map(|it| &it.tally);
+    let books = Books::new(
+        initial,
+        tallies().map(|tally| tally.moved_low_minor).sum(),
+        tallies().map(|tally| tally.moved_high_minor).sum(),
+        accounts::sum_minor(client, banks, kinds).await?,
+        tallies().map(|tally| tally.unknown_at_all).sum(),
+    );
+    let rows = rows.iter().zip(&measured);
+    Ok(Report {
+        format: FORMAT,
+        workload: plan.workload.as_str(),
+        skew: plan.skew.as_str(),
+        accounts: plan.accounts,
+        banks: banks.len(),
+        transport: Submitter::TRANSPORT,
+        warm_up_seconds: plan.spans.warm_up.as_secs_f64(),
+        window_seconds: plan.spans.measured.as_secs_f64(),
+        rounds: plan.rounds,
+        seed: plan.seed,
+        setting: cluster.setting().clone(),
+        rows: rows
+            .map(|(row, measured)| Row::new(row.load, row.participants, measured))
+            .collect(),
+        books,
+    })
+}
+
+/// A row in words.
+fn named(row: &RowPlan) -> String {
+    let load = match row.load {
+        Load::InFlight(count) => format!("{count} in flight"),
+        Load::Rate(rate) => format!("{rate} a second"),
+    };
+    match row.participants {
+        Some(count) => format!("{count} participants, {load}"),
+        None => load,
+    }
+}
