@@ -22,6 +22,11 @@ use nemcon_core::reason::{Reason, Refusal};
 use nemcon_net::Address;
 use tokio::time::{Instant, timeout};
 
+/// Transactions that a bank has under way at a coordinator; a customer beyond them is
+/// told to come again. Several times what a coordinator takes from a stream at a
+/// time, so that none of it waits for the bank.
+const WINDOW: usize = 4_096;
+
 /// What a transaction does to the books; decides who may run it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
@@ -43,7 +48,7 @@ impl Coordinators {
     /// # Panics
     /// Outside a tokio runtime.
     pub(crate) fn new(addresses: Vec<Address>) -> Self {
-        let client = |address| Client::new(address, Settings::default());
+        let client = |address| Client::new(address, Settings::default()).streaming(WINDOW);
         Self {
             clients: addresses.into_iter().map(client).collect(),
         }

@@ -12,6 +12,7 @@ use nemcon_proto::convert::{self, Change, Damage, List, Page, Removal, WireError
 use nemcon_proto::v1;
 use nemcon_proto::v1::admin_service_client::AdminServiceClient;
 use nemcon_proto::v1::transaction_service_client::TransactionServiceClient;
+use tokio::sync::SemaphorePermit;
 use tokio::time::Instant;
 use tonic::transport::Channel;
 use tonic::{Response, Status, Streaming};
@@ -19,6 +20,7 @@ use tonic::{Response, Status, Streaming};
 use crate::delivery::{Delivery, root_cause};
 use crate::error::ClientError;
 use crate::settings::{Backoff, Settings};
+use crate::stream::Runs;
 use crate::transaction::Transaction;
 
 /// How long a transaction takes at most, where it does not say: the default of
@@ -34,6 +36,8 @@ pub struct Client {
     /// Who answered last. Learned from answers, and used only to name the
     /// coordinator of a request whose own answer was lost.
     last_seen: Arc<Mutex<Option<CoordinatorId>>>,
+    /// Where transactions are sent many in one message.
+    runs: Option<Arc<Runs>>,
 }
 
 impl Client {
@@ -61,6 +65,7 @@ impl Client {
             channel,
             settings,
             last_seen: Arc::default(),
+            runs: None,
         }
     }
 
@@ -80,6 +85,25 @@ impl Client {
         }
     }
 
+    /// The same client, with a stream of its own for transactions, at most `window`
+    /// of them at a time; those beyond wait for their turn, and are refused with
+    /// [`Reason::TOO_MANY_REQUESTS`] if it does not come in the time there is to try.
+    /// The stream is shared by
+    /// all clones, so it is worth while where many transactions run beside each
+    /// other. A coordinator without such a stream is sent them one by one, and so is
+    /// any other as long as the stream does not stand.
+    ///
+    /// A `window` of 0 counts as 1. A coordinator takes no more than 1,024 from a
+    /// stream at a time.
+    #[must_use]
+    pub fn streaming(&self, window: usize) -> Self {
+        let runs = Runs::new(self.transactions_service(), window);
+        Self {
+            runs: Some(Arc::new(runs)),
+            ..self.clone()
+        }
+    }
+
     /// Runs a transaction. Sends it again under the same id until there is an
     /// answer, so the answer is that of this transaction and of no other.
     ///
@@ -90,8 +114,9 @@ impl Client {
     /// [`ClientError::Unknown`] if it may have run and no answer is to be had;
     /// the others only if it has not.
     pub async fn run(&self, transaction: &Transaction) -> Result<Report, ClientError> {
-        self.run_until(transaction, self.settings.give_up_at())
-            .await
+        let until = self.settings.give_up_at();
+        let _place = self.place(until).await?;
+        self.run_until(transaction, until).await
     }
 
     /// Runs a transaction, and runs it again under a new id as long as it aborts
@@ -106,6 +131,7 @@ impl Client {
         mut transaction: Transaction,
     ) -> Result<Report, ClientError> {
         let until = self.settings.give_up_at();
+        let _place = self.place(until).await?;
         let mut backoff = Backoff::new(&self.settings);
         loop {
             let told = self.run_until(&transaction, until).await;
@@ -117,6 +143,21 @@ impl Client {
             tokio::time::sleep(pause).await;
             transaction = transaction.rerun();
         }
+    }
+
+    /// Waits for a place on the stream, if there is a stream.
+    async fn place(&self, until: Instant) -> Result<Option<SemaphorePermit<'_>>, ClientError> {
+        let Some(runs) = &self.runs else {
+            return Ok(None);
+        };
+        let full = |_| {
+            let why = "as many transactions are under way as the client's stream has places for";
+            let refusal = Refusal::retryable(Reason::TOO_MANY_REQUESTS, why);
+            ClientError::Refused(Box::new(refusal.into()))
+        };
+        tokio::time::timeout_at(until, runs.place())
+            .await
+            .map_err(full)
     }
 
     async fn run_until(
@@ -137,8 +178,12 @@ impl Client {
         let send = |first_sent_to| {
             let mut service = self.transactions_service();
             let request = v1::RunTransactionRequest::from(transaction.request(first_sent_to));
+            let runs = self.runs.as_deref();
             async move {
-                let response = service.run_transaction(request).await?;
+                let response = match runs {
+                    Some(runs) => runs.run(request).await?,
+                    None => service.run_transaction(request).await?,
+                };
                 let told = response.get_ref();
                 if_known(told.outcome(), &told.coordinator_id)?;
                 Ok(response)

@@ -16,6 +16,7 @@
 //! its own, and its outcome can be asked for by id.
 
 mod api;
+mod exchange;
 mod hash;
 mod perform;
 mod settings;

@@ -20,6 +20,8 @@ use nemcon_node::replies::Replies;
 use nemcon_proto::convert::Request;
 use tonic::{Code, Status};
 
+use crate::api::Tag;
+use crate::exchange::Exchange;
 use crate::watch::Teller;
 
 /// How long an answer is waited for.
@@ -34,19 +36,25 @@ pub(crate) struct Patience {
 /// The hands of a coordinator: they know where everyone is, and nothing about
 /// transactions. Whether a failed call is made again is for the machine to say.
 pub(crate) struct Hands {
-    replies: Replies<Reply>,
+    replies: Replies<Reply, Tag>,
     inbox: Inbox<Event>,
     ending: Ending,
     teller: Teller,
     identity: Arc<OnceLock<CoordinatorId>>,
     patience: Patience,
-    links: BTreeMap<ParticipantName, Link>,
+    links: BTreeMap<ParticipantName, Way>,
     calls_max: usize,
+}
+
+/// The two ways to a participant, over one connection.
+struct Way {
+    exchange: Exchange,
+    link: Link,
 }
 
 /// A call that is about to leave.
 struct Outgoing<'a> {
-    link: &'a Link,
+    way: &'a Way,
     inbox: &'a Inbox<Event>,
     to: ParticipantName,
     call: Call,
@@ -55,7 +63,7 @@ struct Outgoing<'a> {
 
 impl Hands {
     pub(crate) const fn new(
-        replies: Replies<Reply>,
+        replies: Replies<Reply, Tag>,
         inbox: Inbox<Event>,
         ending: Ending,
         teller: Teller,
@@ -78,21 +86,27 @@ impl Hands {
 
     /// Remembers where a participant is. A link to the same address is kept, with
     /// its connection; one to another replaces it, and calls in flight on the old
-    /// one go on to their end.
+    /// one go on to their end. A new life at the same address may have learned to
+    /// take its calls from a stream.
     fn link(&mut self, name: ParticipantName, address: &str) {
-        if self
-            .links
-            .get(&name)
-            .is_some_and(|link| link.address() == address)
-        {
+        let known = self.links.get(&name);
+        if let Some(way) = known.filter(|way| way.link.address() == address) {
+            way.exchange.look_again();
             return;
         }
         match address.parse::<Address>() {
             Ok(parsed) => {
                 tracing::info!(participant = %name, address, "linked");
                 let channel = nemcon_net::channel(&parsed);
-                self.links
-                    .insert(name, Link::new(address, channel, self.calls_max));
+                let link = Link::new(address, channel.clone(), self.calls_max);
+                let exchange = Exchange::new(
+                    name.clone(),
+                    channel,
+                    self.inbox.clone(),
+                    self.patience.call,
+                    self.calls_max,
+                );
+                self.links.insert(name, Way { exchange, link });
             }
             Err(error) => {
                 tracing::error!(participant = %name, %error, "cannot be called");
@@ -114,10 +128,10 @@ impl Hands {
         // A full link is a busy peer, not one that is gone: the call is made again
         // after a while, and the others go on.
         let failure = match self.links.get(&to) {
-            Some(link) => {
+            Some(way) => {
                 let (inbox, to) = (&self.inbox, to.clone());
                 Outgoing {
-                    link,
+                    way,
                     inbox,
                     to,
                     call,
@@ -136,29 +150,40 @@ impl Hands {
 }
 
 impl Outgoing<'_> {
-    /// Starts the call, and sees to it that exactly one event comes of it.
+    /// Starts the call, among others or by itself, and sees to it that exactly one
+    /// event comes of it.
     fn send(self, request: Request) -> Result<(), LinkFull> {
         let Self {
-            link,
+            way: Way { exchange, link },
             inbox,
             to,
             call,
             limit,
         } = self;
+        let Some(request) = exchange.send(call, request, limit)? else {
+            return Ok(());
+        };
+        let look_again = exchange.looker();
         link.call(
             limit,
             inbox,
             |channel| nemcon_net::deliver(channel, call, request),
             move |response| match response {
                 Ok(answer) => answered(to, call, answer),
-                Err(status) => unanswered(to, call, &status),
+                Err(status) => {
+                    let event = unanswered(to, call, &status);
+                    if is_unreachable(&event) {
+                        look_again();
+                    }
+                    event
+                }
             },
         )
     }
 }
 
 /// The event for a response.
-fn answered(from: ParticipantName, call: Call, answer: Answered) -> Event {
+pub(crate) fn answered(from: ParticipantName, call: Call, answer: Answered) -> Event {
     match answer {
         Ok(answer) => Event::Answered { from, answer },
         // It has done something, and what it says about it makes no sense.
@@ -176,7 +201,7 @@ fn answered(from: ParticipantName, call: Call, answer: Answered) -> Event {
 /// The event for a call without response. A refusal is an answer: the peer has
 /// spoken, and done nothing. For the rest, [`Unanswered`] judges what the peer
 /// may have done.
-fn unanswered(to: ParticipantName, call: Call, status: &Status) -> Event {
+pub(crate) fn unanswered(to: ParticipantName, call: Call, status: &Status) -> Event {
     match Unanswered::of(status) {
         Unanswered::Refused(_) if status.code() == Code::Unimplemented => unimplemented(to, call),
         Unanswered::Refused(refused) if is_about_waits(call) => {
@@ -206,6 +231,18 @@ fn unanswered(to: ParticipantName, call: Call, status: &Status) -> Event {
             Event::CallFailed { to, call, failure }
         }
     }
+}
+
+/// Whether the participant was not there at all: whoever comes there next may be
+/// another program.
+const fn is_unreachable(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::CallFailed {
+            failure: Failure::Unreachable,
+            ..
+        }
+    )
 }
 
 /// Whether a call is about nothing but who waits: its failure harms nobody.

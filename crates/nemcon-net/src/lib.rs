@@ -27,6 +27,7 @@ mod address;
 mod endpoint;
 mod failure;
 mod frame;
+mod outbox;
 mod status;
 
 pub use address::{Address, AddressError};
@@ -36,6 +37,7 @@ pub use endpoint::{
 };
 pub use failure::Unanswered;
 pub use frame::{Answered, deliver};
+pub use outbox::{FRAME_BYTES_MAX, Frames, Outbox};
 pub use status::{
     DOMAIN, Refused, response_status, retry_after, to_status, to_status_as, wire_status,
 };

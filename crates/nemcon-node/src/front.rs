@@ -63,15 +63,16 @@ impl From<NoAnswer> for Refusal {
     }
 }
 
-/// Takes requests of type `E` in and brings answers of type `T` back.
+/// Takes requests of type `E` in and brings answers of type `T` back. Streams know
+/// their requests by a `K`.
 #[derive(Debug)]
-pub struct Front<E, T> {
+pub struct Front<E, T, K = u64> {
     inbox: Inbox<E>,
-    replies: Replies<T>,
+    replies: Replies<T, K>,
     gate: Gate,
 }
 
-impl<E, T> Clone for Front<E, T> {
+impl<E, T, K> Clone for Front<E, T, K> {
     fn clone(&self) -> Self {
         Self {
             inbox: self.inbox.clone(),
@@ -81,7 +82,7 @@ impl<E, T> Clone for Front<E, T> {
     }
 }
 
-impl<E, T> Front<E, T> {
+impl<E, T, K> Front<E, T, K> {
     /// A front before an inbox. Whoever performs the machine's effects answers
     /// through [`Front::replies`].
     #[must_use]
@@ -95,8 +96,19 @@ impl<E, T> Front<E, T> {
 
     /// The table of those who wait.
     #[must_use]
-    pub const fn replies(&self) -> &Replies<T> {
+    pub const fn replies(&self) -> &Replies<T, K> {
         &self.replies
+    }
+
+    /// Whether requests are taken.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.gate.is_open()
+    }
+
+    /// Where events go.
+    pub(crate) const fn inbox(&self) -> &Inbox<E> {
+        &self.inbox
     }
 
     /// Hands in a request and waits for its answer.
@@ -127,7 +139,7 @@ mod tests {
     async fn a_request_meets_the_gate_the_queue_and_the_end_of_the_node() {
         let (inbox, mut events) = Inbox::new(1);
         let gate = Gate::default();
-        let front = Front::<RequestId, &str>::new(inbox, gate.clone());
+        let front = Front::<RequestId, &str, u64>::new(inbox, gate.clone());
         assert_eq!(front.ask(|id| id).await, Err(NoAnswer::NotServing));
 
         gate.open();

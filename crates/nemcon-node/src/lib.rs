@@ -16,6 +16,7 @@
 //! - [`settings`]: defaults, file, environment, flags;
 //! - [`node`]: the life of a node; [`node::start`] puts one on a thread;
 //! - [`front`]: where services hand in requests, and wait;
+//! - [`stream`]: many requests in one message, and their answers in one queue;
 //! - [`driver`]: the loop that owns machine and log, and its [`driver::Perform`];
 //! - [`peers`]: calls to other nodes;
 //! - [`maintenance`]: the one service that all nodes have;
@@ -50,4 +51,5 @@ pub mod replies;
 pub mod server;
 pub mod settings;
 pub mod stop;
+pub mod stream;
 pub mod telemetry;

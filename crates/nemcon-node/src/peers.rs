@@ -5,10 +5,9 @@
 //! is bounded: a peer that has stopped answering costs so much memory and no
 //! more, and further calls fail at once, to be tried again by the machine.
 //!
-//! Later a link will carry the `Exchange` stream as well, for peers that have
-//! it: what [`crate::driver::Perform::perform`] gathers for a link then leaves as
-//! one frame in [`crate::driver::Perform::batch_performed`]. Nothing outside the
-//! link needs to know which of the two it uses.
+//! A coordinator sends most of its calls to participants otherwise, many in one
+//! message on an `Exchange` stream, which is its own business. This is the way for
+//! all that is asked seldom, and for peers without such a stream.
 
 use std::collections::BTreeMap;
 use std::future::Future;

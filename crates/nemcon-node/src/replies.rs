@@ -1,47 +1,79 @@
 //! Who waits for which answer.
 //!
 //! A machine knows those who wait only as [`RequestId`]s, since it must be able
-//! to live without a network. Here the number is turned back into somebody.
+//! to live without a network. Here the number is turned back into somebody: a call
+//! that waits by itself, or a stream that waits for many answers and has one queue
+//! for all of them.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nemcon_core::id::RequestId;
+use nemcon_net::Outbox;
 use tokio::sync::oneshot;
+use tonic::Status;
 
-/// The table of those who wait. Cheap to clone; all clones are one table.
+/// The table of those who wait. Cheap to clone; all clones are one table. `K` is
+/// what a stream knows its requests by.
 #[derive(Debug)]
-pub struct Replies<T>(Arc<Table<T>>);
+pub struct Replies<T, K = u64>(Arc<Shared<T, K>>);
 
 #[derive(Debug)]
-struct Table<T> {
-    waiting: Mutex<BTreeMap<RequestId, oneshot::Sender<T>>>,
+struct Shared<T, K> {
+    table: Mutex<Table<T, K>>,
     last: AtomicU64,
 }
 
-impl<T> Clone for Replies<T> {
+#[derive(Debug)]
+struct Table<T, K> {
+    waiting: BTreeMap<RequestId, Waiter<T, K>>,
+    /// The queues of all streams, by their number.
+    streams: BTreeMap<u64, Outbox<Told<T, K>>>,
+}
+
+#[derive(Debug)]
+enum Waiter<T, K> {
+    Call(oneshot::Sender<T>),
+    Stream { stream: u64, tag: K },
+}
+
+/// What a stream is told about one of its requests.
+#[derive(Debug)]
+pub struct Told<T, K> {
+    /// Which request.
+    pub tag: K,
+    /// Its answer; or how a call of its own would have ended, if the machine never
+    /// saw it.
+    pub answer: Result<T, Box<Status>>,
+}
+
+impl<T, K> Clone for Replies<T, K> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
     }
 }
 
-impl<T> Default for Replies<T> {
+impl<T, K> Default for Replies<T, K> {
     fn default() -> Self {
-        Self(Arc::new(Table {
-            waiting: Mutex::default(),
+        Self(Arc::new(Shared {
+            table: Mutex::new(Table {
+                waiting: BTreeMap::new(),
+                streams: BTreeMap::new(),
+            }),
             last: AtomicU64::new(0),
         }))
     }
 }
 
-impl<T> Replies<T> {
+impl<T, K> Replies<T, K> {
     /// Enters somebody who will wait.
     #[must_use]
-    pub fn enter(&self) -> Waiting<T> {
-        let request = RequestId(self.0.last.fetch_add(1, Ordering::Relaxed) + 1);
+    pub fn enter(&self) -> Waiting<T, K> {
+        let request = self.next();
         let (sender, receiver) = oneshot::channel();
-        self.table().insert(request, sender);
+        let waiter = Waiter::Call(sender);
+        self.table().waiting.insert(request, waiter);
         Waiting {
             request,
             receiver,
@@ -49,50 +81,78 @@ impl<T> Replies<T> {
         }
     }
 
-    /// Hands over an answer. Whoever no longer waits is passed over in silence:
-    /// a caller may hang up at any time.
-    pub fn answer(&self, request: RequestId, answer: T) {
-        if let Some(sender) = self.table().remove(&request) {
-            let _ = sender.send(answer);
+    /// Enters a stream, whose answers go into `outbox`.
+    #[must_use]
+    pub fn enroll(&self, outbox: Outbox<Told<T, K>>) -> Enrolled<T, K> {
+        let stream = self.next().0;
+        self.table().streams.insert(stream, outbox);
+        Enrolled {
+            stream,
+            replies: self.clone(),
         }
     }
 
-    /// Sends everybody away without an answer: the node says nothing more.
+    /// Hands over an answer. Whoever no longer waits is passed over in silence:
+    /// a caller may hang up at any time.
+    pub fn answer(&self, request: RequestId, answer: T) {
+        let mut table = self.table();
+        match table.waiting.remove(&request) {
+            Some(Waiter::Call(sender)) => {
+                drop(table);
+                let _ = sender.send(answer);
+            }
+            Some(Waiter::Stream { stream, tag }) => {
+                if let Some(outbox) = table.streams.get(&stream) {
+                    let answer = Ok(answer);
+                    outbox.settle(Told { tag, answer });
+                }
+            }
+            None => {}
+        }
+    }
+
+    /// Sends everybody away without an answer: the node says nothing more. A
+    /// stream still says what was answered, and ends.
     pub fn hang_up(&self) {
-        self.table().clear();
+        let mut table = self.table();
+        table.waiting.clear();
+        for outbox in table.streams.values() {
+            outbox.close();
+        }
     }
 
     /// How many wait.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.table().len()
+        self.table().waiting.len()
     }
 
     /// Whether nobody waits.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.table().is_empty()
+        self.table().waiting.is_empty()
+    }
+
+    fn next(&self) -> RequestId {
+        RequestId(self.0.last.fetch_add(1, Ordering::Relaxed) + 1)
     }
 
     /// A panic elsewhere cannot leave a map half changed, so poison is ignored.
-    fn table(&self) -> MutexGuard<'_, BTreeMap<RequestId, oneshot::Sender<T>>> {
-        self.0
-            .waiting
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    fn table(&self) -> MutexGuard<'_, Table<T, K>> {
+        self.0.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// One who waits. Dropping it takes the entry out of the table; what was asked
 /// goes on all the same.
 #[derive(Debug)]
-pub struct Waiting<T> {
+pub struct Waiting<T, K = u64> {
     request: RequestId,
     receiver: oneshot::Receiver<T>,
-    replies: Replies<T>,
+    replies: Replies<T, K>,
 }
 
-impl<T> Waiting<T> {
+impl<T, K> Waiting<T, K> {
     /// The number by which the machine knows this one.
     #[must_use]
     pub const fn request(&self) -> RequestId {
@@ -105,9 +165,40 @@ impl<T> Waiting<T> {
     }
 }
 
-impl<T> Drop for Waiting<T> {
+impl<T, K> Drop for Waiting<T, K> {
     fn drop(&mut self) {
-        self.replies.table().remove(&self.request);
+        self.replies.table().waiting.remove(&self.request);
+    }
+}
+
+/// A stream that waits for many answers. Dropping it takes all of its requests out
+/// of the table.
+#[derive(Debug)]
+pub struct Enrolled<T, K> {
+    stream: u64,
+    replies: Replies<T, K>,
+}
+
+impl<T, K> Enrolled<T, K> {
+    /// Enters one of the stream's requests.
+    #[must_use]
+    pub fn enter(&self, tag: K) -> RequestId {
+        let request = self.replies.next();
+        let stream = self.stream;
+        let waiter = Waiter::Stream { stream, tag };
+        self.replies.table().waiting.insert(request, waiter);
+        request
+    }
+}
+
+impl<T, K> Drop for Enrolled<T, K> {
+    fn drop(&mut self) {
+        let mut table = self.replies.table();
+        table.streams.remove(&self.stream);
+        let stream = self.stream;
+        table.waiting.retain(
+            |_, waiter| !matches!(waiter, Waiter::Stream { stream: of, .. } if *of == stream),
+        );
     }
 }
 
@@ -117,7 +208,7 @@ mod tests {
 
     #[tokio::test(flavor = "current_thread")]
     async fn each_gets_its_own_answer_and_leaves_no_trace() {
-        let replies = Replies::default();
+        let replies = Replies::<_>::default();
         let (first, second, third) = (replies.enter(), replies.enter(), replies.enter());
         replies.answer(second.request(), "two");
         replies.answer(first.request(), "one");

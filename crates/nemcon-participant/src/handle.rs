@@ -8,6 +8,7 @@ use nemcon_core::participant::event::{Event, Reply};
 use nemcon_core::reason::{Reason, Refusal};
 use nemcon_core::resource::Resource;
 use nemcon_node::front::Front;
+use nemcon_proto::convert::Method;
 
 /// What the machine says to somebody who waits.
 #[derive(Debug)]
@@ -18,9 +19,13 @@ pub(crate) enum Said<R> {
     Reply(Reply<R>),
 }
 
+/// What a stream knows a call by: its number, and which it is, if this version knows
+/// it.
+pub(crate) type Tag = (u64, Option<Method>);
+
 /// Requests in, answers out.
 pub(crate) type ParticipantFront<R> =
-    Front<Event<<R as Resource>::Action>, Said<<R as Resource>::Result>>;
+    Front<Event<<R as Resource>::Action>, Said<<R as Resource>::Result>, Tag>;
 
 /// The node for services of your own on its port. Cheap to clone.
 ///

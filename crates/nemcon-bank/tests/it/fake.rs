@@ -9,7 +9,7 @@ use nemcon_proto::v1;
 use nemcon_proto::v1::transaction_service_server::{TransactionService, TransactionServiceServer};
 use tonic::codegen::BoxStream;
 use tonic::transport::server::TcpIncoming;
-use tonic::{Request, Response, Status, async_trait};
+use tonic::{Request, Response, Status, Streaming, async_trait};
 
 /// What happens to the next `RunTransaction`.
 pub(crate) enum Step {
@@ -73,6 +73,16 @@ impl TransactionService for Fake {
             })),
             Some(Step::Silence) | None => pending().await,
         }
+    }
+
+    type RunTransactionsStream = BoxStream<v1::RunTransactionsResponse>;
+
+    /// Not in this version: clients send them one by one.
+    async fn run_transactions(
+        &self,
+        _: Request<Streaming<v1::RunTransactionsRequest>>,
+    ) -> Result<Response<Self::RunTransactionsStream>, Status> {
+        Err(Status::unimplemented("one by one, please"))
     }
 
     async fn begin_transaction(

@@ -122,8 +122,8 @@ pub(crate) async fn run(arguments: Replay, coordinator: &Address) -> Result<Exit
         give_up_after: arguments.give_up_after,
         ..Settings::default()
     };
-    let client = Client::new(coordinator.clone(), settings);
     let in_flight = usize::from(arguments.in_flight);
+    let client = Client::new(coordinator.clone(), settings).streaming(in_flight);
     let opened = open::missing(&client, needs, in_flight).await?;
     bar.finish_and_clear();
 

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,12 +14,13 @@ use nemcon_core::reason::{Reason, Refusal};
 use nemcon_net::{Refused, server, to_status};
 use nemcon_proto::convert::Begun;
 use nemcon_proto::v1;
+use nemcon_proto::v1::run_answer::Answer;
 use nemcon_proto::v1::transaction_service_server::{TransactionService, TransactionServiceServer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::broadcast;
-use tokio_stream::wrappers::TcpListenerStream;
+use tokio::sync::{broadcast, mpsc};
+use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tokio_stream::{Stream, StreamExt};
-use tonic::{Request, Response, Status, async_trait};
+use tonic::{Request, Response, Status, Streaming, async_trait};
 
 /// What happens to the next `RunTransaction`.
 #[derive(Clone, Debug)]
@@ -54,6 +56,11 @@ struct State {
     calls: Mutex<Vec<String>>,
     cut: broadcast::Sender<()>,
     changes: Mutex<Vec<v1::WatchTransactionsResponse>>,
+    /// Whether it takes transactions from streams.
+    has_streams: AtomicBool,
+    /// Streams that were asked for, and transactions that came on them.
+    streams: AtomicUsize,
+    streamed: AtomicUsize,
 }
 
 impl Fake {
@@ -67,6 +74,9 @@ impl Fake {
             calls: Mutex::default(),
             cut: broadcast::channel(1).0,
             changes: Mutex::default(),
+            has_streams: AtomicBool::new(false),
+            streams: AtomicUsize::new(0),
+            streamed: AtomicUsize::new(0),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let behind = listener.local_addr().unwrap();
@@ -96,6 +106,27 @@ impl Fake {
     pub(crate) fn changes(self, changes: Vec<v1::WatchTransactionsResponse>) -> Self {
         *self.state.changes.lock().unwrap() = changes;
         self
+    }
+
+    /// It takes transactions from streams, too.
+    pub(crate) fn with_streams(self) -> Self {
+        self.state.has_streams.store(true, Ordering::Relaxed);
+        self
+    }
+
+    /// What happens next.
+    pub(crate) fn then(&self, steps: impl IntoIterator<Item = Step>) {
+        *self.state.script.lock().unwrap() = steps.into_iter().collect();
+    }
+
+    /// How many streams were asked for.
+    pub(crate) fn streams(&self) -> usize {
+        self.state.streams.load(Ordering::Relaxed)
+    }
+
+    /// How many transactions came on a stream.
+    pub(crate) fn streamed(&self) -> usize {
+        self.state.streamed.load(Ordering::Relaxed)
     }
 
     pub(crate) fn identity(&self) -> CoordinatorId {
@@ -219,6 +250,33 @@ impl Service {
     }
 }
 
+/// Answers each as if it had come by itself.
+async fn each(
+    service: Service,
+    mut frames: Streaming<v1::RunTransactionsRequest>,
+    answers: mpsc::Sender<Result<v1::RunTransactionsResponse, Status>>,
+) {
+    while let Ok(Some(frame)) = frames.message().await {
+        for v1::NumberedRun { number, request } in frame.runs {
+            service.0.streamed.fetch_add(1, Ordering::Relaxed);
+            let (service, answers) = (Service(Arc::clone(&service.0)), answers.clone());
+            tokio::spawn(async move {
+                let request = Request::new(request.unwrap());
+                let answer = match service.run_transaction(request).await {
+                    Ok(response) => Answer::Response(response.into_inner()),
+                    Err(status) => Answer::Status((&status).into()),
+                };
+                let answer = Some(answer);
+                let answers_now = vec![v1::RunAnswer { number, answer }];
+                let frame = v1::RunTransactionsResponse {
+                    answers: answers_now,
+                };
+                let _ = answers.send(Ok(frame)).await;
+            });
+        }
+    }
+}
+
 fn unused<T>() -> Result<T, Status> {
     Err(Status::unimplemented("not in this script"))
 }
@@ -264,6 +322,22 @@ impl TransactionService for Service {
             Step::Silence => std::future::pending().await,
         };
         Ok(Response::new(response))
+    }
+
+    type RunTransactionsStream = ReceiverStream<Result<v1::RunTransactionsResponse, Status>>;
+
+    async fn run_transactions(
+        &self,
+        request: Request<Streaming<v1::RunTransactionsRequest>>,
+    ) -> Result<Response<Self::RunTransactionsStream>, Status> {
+        self.0.streams.fetch_add(1, Ordering::Relaxed);
+        if !self.0.has_streams.load(Ordering::Relaxed) {
+            return unused();
+        }
+        let (answers, stream) = mpsc::channel(16);
+        let service = Self(Arc::clone(&self.0));
+        tokio::spawn(each(service, request.into_inner(), answers));
+        Ok(Response::new(ReceiverStream::new(stream)))
     }
 
     async fn begin_transaction(

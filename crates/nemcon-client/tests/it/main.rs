@@ -7,3 +7,4 @@ mod interactive;
 mod questions;
 mod rerun;
 mod run;
+mod stream;

@@ -3,6 +3,7 @@
 
 mod admin;
 mod outcome;
+mod runs;
 mod transaction;
 
 use std::sync::{Arc, OnceLock};
@@ -16,10 +17,14 @@ use tonic::Status;
 
 use crate::watch::Watches;
 
+/// What a stream knows a transaction by: its number there, and its id, if it could be
+/// read.
+pub(crate) type Tag = (u64, Option<TransactionId>);
+
 /// All services of a coordinator over one machine. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Api {
-    pub(crate) front: Front<Event, Reply>,
+    pub(crate) front: Front<Event, Reply, Tag>,
     /// Who we are; known once the log has been read, and before any request is
     /// taken.
     pub(crate) identity: Arc<OnceLock<CoordinatorId>>,

@@ -9,10 +9,10 @@ use nemcon_node::front::NoAnswer;
 use nemcon_proto::convert::{self, Begun, List, Opening, Page, Piece, Run};
 use nemcon_proto::v1;
 use nemcon_proto::v1::transaction_service_server::TransactionService;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
 use super::Api;
-use crate::hash;
+use super::runs::{Runs, run_requested};
 use crate::watch::Watch;
 
 #[tonic::async_trait]
@@ -29,23 +29,21 @@ impl TransactionService for Api {
             .into_inner()
             .try_into()
             .map_err(|error| wire_status(&error))?;
-        let transaction = run
-            .opening
-            .transaction
-            .unwrap_or_else(chance::fresh_transaction);
-        let begin = run.opening.begin(transaction);
-        let hash = hash::operations(&run.operations);
-        let operations = run.operations;
-        let event = |request| Event::RunRequested {
-            request,
-            begin,
-            hash,
-            operations,
-        };
+        let (transaction, event) = run_requested(run);
         match self.ask(event).await.map_err(about(transaction))? {
             Reply::Finished(report) => Ok(Response::new((self.identity()?, report).into())),
             other => Err(self.misfit(&other)),
         }
+    }
+
+    type RunTransactionsStream = Runs;
+
+    /// The same, many in one message.
+    async fn run_transactions(
+        &self,
+        request: Request<Streaming<v1::RunTransactionsRequest>>,
+    ) -> Result<Response<Runs>, Status> {
+        self.run_all(request.into_inner()).map(Response::new)
     }
 
     /// Answers when the transaction has its attempt. Its work comes with the calls

@@ -99,6 +99,13 @@ impl Cluster {
         list.into_inner().participants
     }
 
+    /// How many transactions are decided and not acknowledged by everyone.
+    pub(crate) async fn in_doubt(&self) -> usize {
+        let mut admin = AdminServiceClient::new(self.channel());
+        let list = admin.list_in_doubt(v1::ListInDoubtRequest {}).await;
+        list.unwrap().into_inner().transactions.len()
+    }
+
     /// Whether a store is registered where it is now, and has answered there.
     pub(crate) async fn reaches(&self, store: &NodeHandle) -> bool {
         let known = self.participants().await;

@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod cluster;
+mod exchange;
 mod metrics;
 mod register;
+mod runs;
 #[path = "../../../nemcon-participant/tests/it/store.rs"]
 mod store;
 mod transactions;

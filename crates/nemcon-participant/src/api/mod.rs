@@ -3,6 +3,7 @@
 //! anything itself.
 
 mod admin;
+mod exchange;
 mod outcome;
 mod participant;
 

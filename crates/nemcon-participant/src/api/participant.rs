@@ -8,9 +8,10 @@
 use nemcon_net::response_status;
 use nemcon_proto::v1;
 use nemcon_proto::v1::participant_service_server::ParticipantService;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
 use super::Api;
+use super::exchange::Exchange;
 use crate::decode::Decode;
 use crate::serve::ServeResource;
 
@@ -134,5 +135,15 @@ impl<R: ServeResource, D: Decode<R>> ParticipantService for Api<R, D> {
         let answer = self.answer(request.into_inner().try_into()).await?;
         let named = (self.handle.name(), answer);
         named.try_into().map(Response::new).map_err(response_status)
+    }
+
+    type ExchangeStream = Exchange;
+
+    /// All of the above, many in one message.
+    async fn exchange(
+        &self,
+        request: Request<Streaming<v1::ExchangeRequest>>,
+    ) -> Result<Response<Exchange>, Status> {
+        self.exchange_all(request.into_inner()).map(Response::new)
     }
 }

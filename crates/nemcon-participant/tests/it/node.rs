@@ -51,7 +51,7 @@ impl Node {
         self.handle.join().unwrap();
     }
 
-    fn channel(&self) -> Channel {
+    pub(crate) fn channel(&self) -> Channel {
         nemcon_net::channel(&self.handle.url().parse().unwrap())
     }
 
@@ -67,6 +67,16 @@ impl Node {
         &self,
         operations: Vec<Operation<Payload>>,
     ) -> Result<v1::PrepareResponse, Status> {
+        match self.prepare_request(operations) {
+            Request::Prepare(request) => {
+                let mut client = ParticipantServiceClient::new(self.channel());
+                Ok(client.prepare(request).await?.into_inner())
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(crate) fn prepare_request(&self, operations: Vec<Operation<Payload>>) -> Request {
         let task = Task {
             attempt: attempt(),
             transaction: transaction(),
@@ -86,17 +96,15 @@ impl Node {
             peers: peers.into(),
             read_only: false,
         };
-        match self.frame(ToParticipant::Prepare(prepare)) {
-            Request::Prepare(request) => {
-                let mut client = ParticipantServiceClient::new(self.channel());
-                Ok(client.prepare(request).await?.into_inner())
-            }
-            other => panic!("{other:?}"),
-        }
+        self.frame(ToParticipant::Prepare(prepare))
+    }
+
+    pub(crate) fn commit_request(&self) -> Request {
+        self.frame(ToParticipant::Commit(attempt()))
     }
 
     pub(crate) async fn commit(&self) -> Result<v1::CommitResponse, Status> {
-        match self.frame(ToParticipant::Commit(attempt())) {
+        match self.commit_request() {
             Request::Commit(request) => {
                 let mut client = ParticipantServiceClient::new(self.channel());
                 Ok(client.commit(request).await?.into_inner())

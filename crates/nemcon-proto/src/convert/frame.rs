@@ -420,7 +420,7 @@ mod tests {
     use nemcon_core::lock::LockKey;
     use nemcon_core::reason::Reason;
 
-    use super::super::sample;
+    use super::super::{exchange, sample};
     use super::*;
 
     /// Reads a request as the participant would.
@@ -524,6 +524,12 @@ mod tests {
                 message,
             };
             let request = Request::from(frame.clone());
+            if let Ok(among_many) = request.clone().for_exchange() {
+                let (_, read) = exchange::asked(Some(among_many)).unwrap();
+                assert_eq!(read, frame);
+            } else {
+                assert!(matches!(request, Request::GetOutcome(_)), "{request:?}");
+            }
             assert_eq!(read(request), Ok(frame));
         }
     }

@@ -12,6 +12,7 @@
 mod admin;
 mod answer;
 mod error;
+mod exchange;
 mod frame;
 mod id;
 mod interactive;
@@ -23,6 +24,7 @@ mod value;
 pub use admin::{Damage, HeuristicReport, Registration, Removal, Resolution};
 pub use answer::{NoResponse, traced, waits};
 pub use error::WireError;
+pub use exchange::{Method, asked, responded, returned, status};
 pub use frame::Request;
 pub use id::{address, coordinator_id, participant_id, participant_name, transaction_id};
 pub use interactive::{Begun, Opening, Piece};
