@@ -16,7 +16,7 @@ use std::process::ExitCode;
 
 use nemcon_client::ClientError;
 use nemcon_core::coordinator::record::Cause;
-use nemcon_core::id::{NameError, ParticipantName, TransactionId};
+use nemcon_core::id::{NameError, ParticipantName, SagaId, TransactionId};
 use nemcon_core::reason::{Reason, Refusal};
 use nemcon_ledger::reason as bank;
 use nemcon_node::node::NodeError;
@@ -133,6 +133,15 @@ pub(crate) enum Failure {
         transaction: TransactionId,
         /// Why.
         cause: Cause,
+    },
+    /// A saga waits for people, and somebody waits for it.
+    #[error(
+        "saga {saga} is stuck, and waits for people: see why with `nemcon saga show {saga}`, then \
+         `nemcon saga resume {saga}` or `nemcon saga resolve {saga} STEP`"
+    )]
+    SagaStuck {
+        /// Which.
+        saga: SagaId,
     },
     /// The coordinator gave no outcome.
     #[error("{0}{next}", next = next_step(.0))]
@@ -256,7 +265,9 @@ impl Failure {
             | Self::Unreadable { .. }
             | Self::Malformed { .. }
             | Self::Json(_) => Exit::Usage,
-            Self::DownInBetween { .. } | Self::OrderUnanswered { .. } => Exit::Unknown,
+            Self::DownInBetween { .. } | Self::OrderUnanswered { .. } | Self::SagaStuck { .. } => {
+                Exit::Unknown
+            }
             Self::Client(error) => exit_of(error),
         }
     }
@@ -269,7 +280,9 @@ fn exit_of(error: &ClientError) -> Exit {
         ClientError::Unreachable { .. } => Exit::Unreachable,
         ClientError::Refused(_) => Exit::Refused,
         // An answer that cannot be read may have been "committed".
-        ClientError::Unknown { .. } | ClientError::Protocol { .. } => Exit::Unknown,
+        ClientError::Unknown { .. }
+        | ClientError::SagaUnknown { .. }
+        | ClientError::Protocol { .. } => Exit::Unknown,
     }
 }
 
@@ -278,6 +291,9 @@ fn next_step(error: &ClientError) -> String {
     match error {
         ClientError::Unknown { transaction, .. } => {
             format!(": `nemcon txn show {transaction}`. Until then take it as neither")
+        }
+        ClientError::SagaUnknown { saga, .. } => {
+            format!(": `nemcon saga show {saga}`. Until then take it as neither")
         }
         ClientError::Refused(refused) => advice(&refused.refusal.reason),
         ClientError::Address(_)
@@ -319,6 +335,7 @@ fn advice(reason: &Reason) -> String {
         }
         r if *r == Reason::UNKNOWN_PARTICIPANT => "see `nemcon participants list`",
         r if *r == Reason::UNKNOWN_TRANSACTION => "see `nemcon txn list`",
+        r if *r == Reason::UNKNOWN_SAGA => "see `nemcon saga list`",
         r if *r == Reason::PARTICIPANT_BUSY => {
             "start it again so that it can, or see what waits with `nemcon in-doubt list`"
         }

@@ -24,6 +24,9 @@
 //! An interactive transaction ([`Client::begin`], [`Client::interact`]) keeps these
 //! promises piece by piece. Only its commit can end in doubt.
 //!
+//! A saga ([`Client::start_saga`]) is started under an id of its own, and joined by
+//! whoever starts it again. It then goes on by itself; [`Client::watch_saga`] follows.
+//!
 //! The price: a call can take as long as the settings allow. What it buys: an
 //! answer means what it says.
 
@@ -32,6 +35,7 @@ mod coordinator;
 mod delivery;
 mod error;
 mod interactive;
+mod saga;
 mod settings;
 mod transaction;
 
@@ -41,6 +45,7 @@ pub use bank::{
 pub use coordinator::{Client, Watch};
 pub use error::ClientError;
 pub use interactive::{InteractError, Interactive, Lent, Terms, lock};
+pub use saga::{NewSaga, SagaWatch, new_saga_id};
 pub use settings::Settings;
 pub use transaction::{ResultError, Transaction, new_transaction_id, operation, result};
 
@@ -50,4 +55,6 @@ pub use nemcon_core::coordinator::event::{
 };
 pub use nemcon_core::lock::{Mode, Token};
 pub use nemcon_net::{Address, AddressError, Refused};
-pub use nemcon_proto::convert::{Change, Damage, List, Page};
+pub use nemcon_proto::convert::{
+    Change, Damage, List, Page, SagaDecision, SagaList, SagaPage, SagaStepDecision,
+};

@@ -3,6 +3,7 @@
 
 mod admin;
 mod outcome;
+mod saga;
 mod transaction;
 
 use std::sync::{Arc, OnceLock};
