@@ -16,6 +16,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         "nemcon/v1/outcome.proto",
         "nemcon/v1/admin.proto",
         "nemcon/v1/maintenance.proto",
+        "nemcon/v1/saga.proto",
         "nemcon/bank/v1/bank.proto",
         "nemcon/inventory/v1/inventory.proto",
     ];

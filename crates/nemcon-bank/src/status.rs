@@ -71,7 +71,10 @@ pub(crate) fn no_outcome(error: ClientError) -> Status {
                 ..Refused::about(told, transaction)
             }
         }
-        ClientError::Address(_) | ClientError::Protocol { .. } => {
+        // A bank runs no sagas.
+        ClientError::Address(_)
+        | ClientError::SagaUnknown { .. }
+        | ClientError::Protocol { .. } => {
             tracing::error!(%error, "the coordinator's answer is of no use");
             let message = format!("the bank's coordinator: {error}");
             Refusal::new(Reason::INTERNAL, message).into()

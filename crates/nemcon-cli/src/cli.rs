@@ -8,8 +8,8 @@ use nemcon_client::Address;
 
 use crate::failure::{Exit, Failure, complain};
 use crate::{
-    backup, bank, bench, damage, in_doubt, locks, participants, plot, restore, stats, txn, up,
-    waits, wal,
+    backup, bank, bench, damage, in_doubt, locks, participants, plot, restore, saga, stats, txn,
+    up, waits, wal,
 };
 
 /// End of the help text.
@@ -59,6 +59,9 @@ enum Command {
     /// Transactions: run, list, show, watch, abort
     #[command(subcommand, arg_required_else_help = true)]
     Txn(txn::Command),
+    /// Transactions that belong together: start, list, show, watch, cancel, resume, resolve
+    #[command(subcommand, arg_required_else_help = true)]
+    Saga(saga::Command),
     /// Who takes part: list, check, remove
     #[command(subcommand, arg_required_else_help = true)]
     Participants(participants::Command),
@@ -129,6 +132,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
             Command::Up(arguments) => Box::pin(up::run(arguments)).await,
             Command::Bank(command) => Box::pin(bank::run(command, &coordinator)).await,
             Command::Txn(command) => Box::pin(txn::run(command, &coordinator)).await,
+            Command::Saga(command) => Box::pin(saga::run(command, &coordinator)).await,
             Command::Participants(command) => {
                 Box::pin(participants::run(command, &coordinator)).await
             }
@@ -203,6 +207,8 @@ mod tests {
             ("--coordinator localhost txn list", ["localhost", "http://"]),
             ("txn show 7", ["'7'", "version 7"]),
             ("txn list --state done", ["done", "committed"]),
+            ("saga show 7", ["'7'", "version 7"]),
+            ("saga list --state done", ["done", "completed"]),
             ("up --banks a,b!", ["b!", "1 to 64 characters"]),
             ("up --port-base 70000", ["70000", "65535"]),
             (

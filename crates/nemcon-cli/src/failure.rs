@@ -17,7 +17,7 @@ use std::process::ExitCode;
 use nemcon_bench::BenchError;
 use nemcon_client::ClientError;
 use nemcon_core::coordinator::record::Cause;
-use nemcon_core::id::{NameError, ParticipantName, TransactionId};
+use nemcon_core::id::{NameError, ParticipantName, SagaId, TransactionId};
 use nemcon_core::reason::{Reason, Refusal};
 use nemcon_ledger::reason as bank;
 use nemcon_node::node::NodeError;
@@ -134,6 +134,15 @@ pub(crate) enum Failure {
         transaction: TransactionId,
         /// Why.
         cause: Cause,
+    },
+    /// A saga waits for people, and somebody waits for it.
+    #[error(
+        "saga {saga} is stuck, and waits for people: see why with `nemcon saga show {saga}`, then \
+         `nemcon saga resume {saga}` or `nemcon saga resolve {saga} STEP`"
+    )]
+    SagaStuck {
+        /// Which.
+        saga: SagaId,
     },
     /// The coordinator gave no outcome.
     #[error("{0}{next}", next = next_step(.0))]
@@ -282,7 +291,9 @@ impl Failure {
             | Self::Unreadable { .. }
             | Self::Malformed { .. }
             | Self::Json(_) => Exit::Usage,
-            Self::DownInBetween { .. } | Self::OrderUnanswered { .. } => Exit::Unknown,
+            Self::DownInBetween { .. } | Self::OrderUnanswered { .. } | Self::SagaStuck { .. } => {
+                Exit::Unknown
+            }
             Self::Bench(error) => crate::bench::exit_of(error, exit_of),
             Self::Client(error) => exit_of(error),
         }
@@ -296,7 +307,9 @@ fn exit_of(error: &ClientError) -> Exit {
         ClientError::Unreachable { .. } => Exit::Unreachable,
         ClientError::Refused(_) => Exit::Refused,
         // An answer that cannot be read may have been "committed".
-        ClientError::Unknown { .. } | ClientError::Protocol { .. } => Exit::Unknown,
+        ClientError::Unknown { .. }
+        | ClientError::SagaUnknown { .. }
+        | ClientError::Protocol { .. } => Exit::Unknown,
     }
 }
 
@@ -305,6 +318,9 @@ fn next_step(error: &ClientError) -> String {
     match error {
         ClientError::Unknown { transaction, .. } => {
             format!(": `nemcon txn show {transaction}`. Until then take it as neither")
+        }
+        ClientError::SagaUnknown { saga, .. } => {
+            format!(": `nemcon saga show {saga}`. Until then take it as neither")
         }
         ClientError::Refused(refused) => advice(&refused.refusal.reason),
         ClientError::Address(_)
@@ -346,6 +362,7 @@ fn advice(reason: &Reason) -> String {
         }
         r if *r == Reason::UNKNOWN_PARTICIPANT => "see `nemcon participants list`",
         r if *r == Reason::UNKNOWN_TRANSACTION => "see `nemcon txn list`",
+        r if *r == Reason::UNKNOWN_SAGA => "see `nemcon saga list`",
         r if *r == Reason::PARTICIPANT_BUSY => {
             "start it again so that it can, or see what waits with `nemcon in-doubt list`"
         }

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!             ┌ up ────────────── coordinator and banks, in this process
-//!   nemcon ───┼ bank, txn ─────── nemcon-client ──▶ coordinator ──▶ banks
+//!   nemcon ───┼ bank, txn, saga ─ nemcon-client ──▶ coordinator ──▶ banks
 //!             ├ participants ──── nemcon-client ──▶ coordinator
 //!             │   └ check ──────────────────────▶ one participant, as its coordinator
 //!             ├ waits, plot ───── nemcon-client ──▶ coordinator
@@ -38,6 +38,7 @@ mod patience;
 mod plot;
 mod replay;
 mod restore;
+mod saga;
 mod session;
 mod signal;
 mod stats;

@@ -11,6 +11,7 @@ use nemcon_net::{Address, MESSAGE_BYTES_MAX, Refused, to_status};
 use nemcon_proto::convert::{self, Change, Damage, List, Page, Removal, WireError};
 use nemcon_proto::v1;
 use nemcon_proto::v1::admin_service_client::AdminServiceClient;
+use nemcon_proto::v1::saga_service_client::SagaServiceClient;
 use nemcon_proto::v1::transaction_service_client::TransactionServiceClient;
 use tokio::sync::SemaphorePermit;
 use tokio::time::Instant;
@@ -168,10 +169,8 @@ impl Client {
         let delivery = Delivery {
             may_have_run: transaction.may_have_run,
             coordinator: transaction.first_sent_to,
-            // As it was before the first try: who answers later may be another.
-            last_seen: self.last_seen(),
             until,
-            ..self.delivery().of(transaction.id)
+            ..self.delivery_of(transaction.id)
         };
         let timeout = transaction.timeout.unwrap_or(TIMEOUT_DEFAULT);
         let limit = timeout.saturating_add(self.settings.answer_grace);
@@ -422,7 +421,7 @@ impl Client {
     }
 
     /// Asks, and reads the answer.
-    async fn ask<W, T, F>(
+    pub(crate) async fn ask<W, T, F>(
         &self,
         send: impl FnMut(Option<CoordinatorId>) -> F,
     ) -> Result<T, ClientError>
@@ -466,6 +465,15 @@ impl Client {
         }
     }
 
+    /// For a request that may have been done when its answer is lost. Who answered
+    /// last is as it was before the first try: who answers later may be another.
+    pub(crate) fn delivery_of(&self, transaction: TransactionId) -> Delivery<'_> {
+        Delivery {
+            last_seen: self.last_seen(),
+            ..self.delivery().of(transaction)
+        }
+    }
+
     pub(crate) fn delivery(&self) -> Delivery<'_> {
         Delivery::harmless(&self.settings, &self.address)
     }
@@ -479,6 +487,12 @@ impl Client {
 
     pub(crate) fn transactions_service(&self) -> TransactionServiceClient<Channel> {
         TransactionServiceClient::new(self.channel.clone())
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX)
+    }
+
+    pub(crate) fn sagas_service(&self) -> SagaServiceClient<Channel> {
+        SagaServiceClient::new(self.channel.clone())
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX)
     }
@@ -516,6 +530,7 @@ fn a_rerun_can_help(told: &Result<Report, ClientError>) -> bool {
             ClientError::Address(_)
             | ClientError::Unreachable { .. }
             | ClientError::Unknown { .. }
+            | ClientError::SagaUnknown { .. }
             | ClientError::Protocol { .. },
         ) => false,
     }

@@ -118,6 +118,7 @@ impl<'a> Delivery<'a> {
         let proves_nothing = match &refused.refusal.reason {
             _ if refused.outcome.is_some() => false,
             reason if *reason == Reason::TRANSACTION_ID_REUSED => false,
+            reason if *reason == Reason::SAGA_ID_REUSED => false,
             reason if *reason == Reason::OUTCOME_FORGOTTEN => true,
             _ => self.may_have_run && self.decides,
         };

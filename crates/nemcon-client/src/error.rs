@@ -1,6 +1,6 @@
 //! What a client cannot give: an answer.
 
-use nemcon_core::id::{CoordinatorId, TransactionId};
+use nemcon_core::id::{CoordinatorId, SagaId, TransactionId};
 use nemcon_net::{Address, AddressError, Refused};
 use nemcon_proto::convert::WireError;
 
@@ -34,6 +34,17 @@ pub enum ClientError {
         transaction: TransactionId,
         /// The coordinator it went to, as far as that is known: name it when
         /// the transaction is sent again.
+        coordinator: Option<CoordinatorId>,
+        /// The last that was heard.
+        why: String,
+    },
+    /// What was asked of the saga may have been done, and may not: it may have started,
+    /// or a decision about it been taken.
+    #[error("what became of saga {saga} is not known: {why}; ask again under the same id")]
+    SagaUnknown {
+        /// Which saga: ask for it, or start it again, by this id.
+        saga: SagaId,
+        /// The coordinator it went to, as far as that is known.
         coordinator: Option<CoordinatorId>,
         /// The last that was heard.
         why: String,

@@ -404,6 +404,7 @@ impl<E> InteractError<E> {
                 ClientError::Address(_)
                 | ClientError::Unreachable { .. }
                 | ClientError::Unknown { .. }
+                | ClientError::SagaUnknown { .. }
                 | ClientError::Protocol { .. },
             )
             | Self::Work(_)

@@ -27,6 +27,9 @@
 //! [`Client::streaming`] sends transactions many in one message, which costs a
 //! fraction of the CPU and changes nothing of the above.
 //!
+//! A saga ([`Client::start_saga`]) is started under an id of its own, and joined by
+//! whoever starts it again. It then goes on by itself; [`Client::watch_saga`] follows.
+//!
 //! The price: a call can take as long as the settings allow. What it buys: an
 //! answer means what it says.
 
@@ -35,6 +38,7 @@ mod coordinator;
 mod delivery;
 mod error;
 mod interactive;
+mod saga;
 mod settings;
 mod stream;
 mod transaction;
@@ -45,6 +49,7 @@ pub use bank::{
 pub use coordinator::{Client, Watch};
 pub use error::ClientError;
 pub use interactive::{InteractError, Interactive, Lent, Terms, lock};
+pub use saga::{NewSaga, SagaWatch, new_saga_id};
 pub use settings::Settings;
 pub use transaction::{ResultError, Transaction, new_transaction_id, operation, result};
 
@@ -55,4 +60,6 @@ pub use nemcon_core::coordinator::event::{
 pub use nemcon_core::coordinator::statistics::Statistics;
 pub use nemcon_core::lock::{Mode, Token};
 pub use nemcon_net::{Address, AddressError, Refused};
-pub use nemcon_proto::convert::{Change, Damage, List, Page};
+pub use nemcon_proto::convert::{
+    Change, Damage, List, Page, SagaDecision, SagaList, SagaPage, SagaStepDecision,
+};

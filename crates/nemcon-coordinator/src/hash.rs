@@ -1,7 +1,9 @@
-//! The fingerprint of a transaction's operations.
+//! Fingerprints: of a transaction's operations, of a saga's definition.
 
+use nemcon_core::codec::Codec;
 use nemcon_core::coordinator::event::AddressedOperation;
 use nemcon_core::message::OperationsHash;
+use nemcon_core::saga::Definition;
 use sha2::{Digest, Sha256};
 
 /// SHA-256 over the operations in their order. Every part is preceded by its
@@ -37,6 +39,12 @@ pub(crate) fn operations(operations: &[AddressedOperation]) -> OperationsHash {
         }
     }
     OperationsHash(sha.finalize().into())
+}
+
+/// SHA-256 over the definition as the log has it: with every default filled in, so
+/// that whoever says aloud what holds anyway asks for the same saga.
+pub(crate) fn saga(definition: &Definition) -> OperationsHash {
+    OperationsHash(Sha256::digest(definition.to_bytes()).into())
 }
 
 #[cfg(test)]

@@ -303,7 +303,10 @@ impl Perform<Coordinator> for Hands {
                 self.links.remove(&name);
             }
             Effect::Changed(view) => self.teller.tell(view),
-            Effect::SagaChanged { saga, state } => tracing::debug!(%saga, ?state, "saga"),
+            Effect::SagaChanged { saga, state } => {
+                tracing::debug!(%saga, ?state, "a saga has changed");
+                self.teller.tell_of_saga(saga);
+            }
             Effect::Alarm(alarm) => sound(&alarm),
             Effect::Drained => self.ending.drained(),
         }

@@ -14,6 +14,7 @@ use nemcon_node::node::{Assembly, NodeError, NodeHandle, Shell, Site};
 use nemcon_node::server::Services;
 use nemcon_proto::v1::admin_service_server::AdminServiceServer;
 use nemcon_proto::v1::outcome_service_server::OutcomeServiceServer;
+use nemcon_proto::v1::saga_service_server::SagaServiceServer;
 use nemcon_proto::v1::transaction_service_server::TransactionServiceServer;
 
 use crate::api::Api;
@@ -74,6 +75,7 @@ impl Shell for CoordinatorShell {
                 TransactionServiceServer::new(api.clone())
                     .max_decoding_message_size(MESSAGE_BYTES_MAX),
             )
+            .add(SagaServiceServer::new(api.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
             .add(OutcomeServiceServer::new(api.clone()))
             .add(AdminServiceServer::new(api));
         Assembly {

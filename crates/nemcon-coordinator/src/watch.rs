@@ -1,10 +1,10 @@
-//! Changes of transactions, for whoever watches.
+//! Changes of transactions and sagas, for whoever watches.
 
 use std::pin::Pin;
 use std::sync::Arc;
 
 use nemcon_core::coordinator::event::View;
-use nemcon_core::id::TransactionId;
+use nemcon_core::id::{SagaId, TransactionId};
 use nemcon_proto::convert::Change;
 use nemcon_proto::v1::WatchTransactionsResponse;
 use tokio::sync::broadcast;
@@ -19,11 +19,17 @@ const LAG_MAX: usize = 4_096;
 
 /// The end that tells. When it is gone, all watches end.
 #[derive(Debug)]
-pub(crate) struct Teller(broadcast::Sender<Arc<View>>);
+pub(crate) struct Teller {
+    transactions: broadcast::Sender<Arc<View>>,
+    sagas: broadcast::Sender<SagaId>,
+}
 
 /// The end that watches begin at. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(crate) struct Watches(broadcast::WeakSender<Arc<View>>);
+pub(crate) struct Watches {
+    transactions: broadcast::WeakSender<Arc<View>>,
+    sagas: broadcast::WeakSender<SagaId>,
+}
 
 /// What one watcher sees.
 pub(crate) type Watch =
@@ -31,23 +37,35 @@ pub(crate) type Watch =
 
 impl Teller {
     pub(crate) fn new() -> (Self, Watches) {
-        let teller = broadcast::Sender::new(LAG_MAX);
-        let watches = Watches(teller.downgrade());
-        (Self(teller), watches)
+        let teller = Self {
+            transactions: broadcast::Sender::new(LAG_MAX),
+            sagas: broadcast::Sender::new(LAG_MAX),
+        };
+        let watches = Watches {
+            transactions: teller.transactions.downgrade(),
+            sagas: teller.sagas.downgrade(),
+        };
+        (teller, watches)
     }
 
     /// Tells all watchers, if there are any.
     pub(crate) fn tell(&self, view: View) {
-        if self.0.receiver_count() > 0 {
-            let _ = self.0.send(Arc::new(view));
+        if self.transactions.receiver_count() > 0 {
+            let _ = self.transactions.send(Arc::new(view));
         }
+    }
+
+    /// Tells all who watch sagas that something about one is new. What, they ask.
+    pub(crate) fn tell_of_saga(&self, saga: SagaId) {
+        // Nobody watches: nothing is lost.
+        let _ = self.sagas.send(saga);
     }
 }
 
 impl Watches {
     /// Watches one transaction, or all, from now on. `None`: the node has ended.
     pub(crate) fn begin(&self, only: Option<TransactionId>) -> Option<Watch> {
-        let changes = BroadcastStream::new(self.0.upgrade()?.subscribe());
+        let changes = BroadcastStream::new(self.transactions.upgrade()?.subscribe());
         Some(Box::pin(changes.filter_map(move |change| {
             let change = match change {
                 Ok(view) if only.is_none_or(|only| only == view.transaction) => {
@@ -58,6 +76,14 @@ impl Watches {
             };
             Some(Ok(change.into()))
         })))
+    }
+}
+
+impl Watches {
+    /// Hears of every saga about which something is new, from now on. `None`: the
+    /// node has ended.
+    pub(crate) fn of_sagas(&self) -> Option<broadcast::Receiver<SagaId>> {
+        Some(self.sagas.upgrade()?.subscribe())
     }
 }
 

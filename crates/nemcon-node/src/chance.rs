@@ -1,6 +1,6 @@
 //! Where ids and seeds come from. Machines are given chance; this is the giver.
 
-use nemcon_core::id::TransactionId;
+use nemcon_core::id::{SagaId, TransactionId};
 use uuid::Uuid;
 
 /// A new UUID, of version 7.
@@ -15,6 +15,17 @@ pub fn fresh_transaction() -> TransactionId {
     // Version 7 is what a transaction id is, so the loop ends at once.
     loop {
         if let Ok(id) = TransactionId::new(Uuid::now_v7()) {
+            return id;
+        }
+    }
+}
+
+/// A new saga id, of this moment.
+#[must_use]
+pub fn fresh_saga() -> SagaId {
+    // As above.
+    loop {
+        if let Ok(id) = SagaId::new(Uuid::now_v7()) {
             return id;
         }
     }

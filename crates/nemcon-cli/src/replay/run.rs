@@ -59,8 +59,10 @@ impl Fate {
             Err(ClientError::Unknown {
                 transaction, why, ..
             }) => Self::Unknown(Some(transaction), why),
-            // What cannot be read may have been "committed".
-            Err(error @ ClientError::Protocol { .. }) => Self::Unknown(None, error.to_string()),
+            // What cannot be read may have been "committed". A payment is no saga.
+            Err(error @ (ClientError::Protocol { .. } | ClientError::SagaUnknown { .. })) => {
+                Self::Unknown(None, error.to_string())
+            }
         }
     }
 }

@@ -16,6 +16,8 @@ use crate::failure::{Exit, Failure, no};
 use crate::out::say;
 use crate::session::Session;
 
+pub(crate) use run::text;
+
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {

@@ -29,8 +29,8 @@ pub(super) fn read(file: &Path) -> Result<Transaction, Failure> {
     })
 }
 
-/// Reads no more than could be sent.
-fn text(file: &Path) -> std::io::Result<String> {
+/// Reads a file, or standard input for `-`: no more of it than could be sent.
+pub(crate) fn text(file: &Path) -> std::io::Result<String> {
     let mut text = String::new();
     if file == Path::new("-") {
         std::io::stdin()

@@ -4,6 +4,7 @@
 mod admin;
 mod outcome;
 mod runs;
+mod saga;
 mod transaction;
 
 use std::sync::{Arc, OnceLock};

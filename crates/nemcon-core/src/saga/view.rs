@@ -71,6 +71,11 @@ pub struct StepView {
     pub changed_at: Millis,
     /// Why its last try failed.
     pub cause: Option<Cause>,
+    /// The steps that it waits for. Not said any more of a saga that ended.
+    pub depends_on: Vec<StepName>,
+    /// When it is done the saga only goes forward. Not said any more of a saga that
+    /// ended.
+    pub pivot: bool,
 }
 
 impl Saga {
@@ -103,7 +108,10 @@ impl Saga {
     pub fn view(&self, saga: SagaId) -> View {
         let body = self.body();
         let step = |(at, step): (usize, &super::state::Progress)| {
+            let plan = self.graph().and_then(|graph| graph.steps().get(at));
             Some(StepView {
+                depends_on: plan.map_or_else(Vec::new, |plan| plan.depends_on.clone()),
+                pivot: plan.is_some_and(|plan| plan.pivot),
                 name: self.name(at)?.clone(),
                 state: step.state,
                 tries: step.tries,

@@ -23,4 +23,5 @@ mod outcome;
 mod payers;
 mod reflection;
 mod replay;
+mod sagas;
 mod streams;

@@ -33,7 +33,11 @@ pub(crate) async fn outcome(client: &Client, transaction: &Transaction) -> (Told
                 sending = sent_before(sending, coordinator);
                 continue;
             }
-            Err(error @ (ClientError::Address(_) | ClientError::Protocol { .. })) => {
+            Err(
+                error @ (ClientError::Address(_)
+                | ClientError::SagaUnknown { .. }
+                | ClientError::Protocol { .. }),
+            ) => {
                 panic!("{}: {error}", transaction.id)
             }
         };

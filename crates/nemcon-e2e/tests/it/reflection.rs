@@ -14,6 +14,7 @@ const COORDINATOR: &[&str] = &[
     "nemcon.v1.AdminService",
     "nemcon.v1.MaintenanceService",
     "nemcon.v1.OutcomeService",
+    "nemcon.v1.SagaService",
     "nemcon.v1.TransactionService",
 ];
 

@@ -18,6 +18,7 @@ mod id;
 mod interactive;
 mod lock;
 mod outcome;
+mod saga;
 mod transaction;
 mod value;
 
@@ -30,6 +31,7 @@ pub use id::{address, coordinator_id, participant_id, participant_name, transact
 pub use interactive::{Begun, Opening, Piece};
 pub use lock::{LOCK_NAME_BYTES_MAX, LOCKS_LIST_MAX, LocksList, LocksPage};
 pub use outcome::Question;
+pub use saga::{SagaDecision, SagaList, SagaPage, SagaStart, SagaStepDecision, saga_id, step_name};
 pub use transaction::{Change, LIST_MAX, List, Page, Run};
 pub use value::{any, millis, payload, timestamp};
 

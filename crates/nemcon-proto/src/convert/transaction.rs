@@ -20,7 +20,7 @@ use crate::v1::watch_transactions_response::Event;
 pub const LIST_MAX: u32 = 1_000;
 
 /// Transactions of a page, where the request does not say.
-const LIST_DEFAULT: u32 = 100;
+pub(super) const LIST_DEFAULT: u32 = 100;
 
 /// A one-shot transaction as a client asks for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
