@@ -23,4 +23,3 @@ mod outcome;
 mod payers;
 mod reflection;
 mod replay;
-mod streams;
