@@ -24,4 +24,3 @@ mod payers;
 mod reflection;
 mod replay;
 mod sagas;
-mod streams;

@@ -100,7 +100,7 @@ impl<R: ServeResource, D: Decode<R>> Api<R, D> {
         if let Some(no_answer) = no_answer {
             return requests.refuse(tag, refused(no_answer.into()));
         }
-        let frame = frame.map_actions(|payload| self.decode.action(payload));
+        let frame = frame.map_actions(|payload, inputs| self.decode.action(payload, inputs));
         let received = |request| Event::FrameReceived { request, frame };
         requests.ask(tag, received).await;
     }
