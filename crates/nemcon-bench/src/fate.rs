@@ -60,7 +60,8 @@ impl Fate {
             ClientError::Unknown { .. } => Ok(Self::Unknown),
             ClientError::Address(_)
             | ClientError::Unreachable { .. }
-            | ClientError::Protocol { .. } => Err(error),
+            | ClientError::Protocol { .. }
+            | ClientError::SagaUnknown { .. } => Err(error),
         }
     }
 }

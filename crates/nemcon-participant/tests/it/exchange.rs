@@ -24,6 +24,7 @@ fn operation(amount: i64) -> Operation<nemcon_core::message::Payload> {
     Operation {
         action: Ok(add("alice", amount)),
         read_only: false,
+        inputs: Vec::new(),
     }
 }
 
