@@ -47,7 +47,7 @@ struct Door {
 
 impl Guarded {
     async fn start(name: &str, dir: &TempDir, has_exchange: bool) -> Self {
-        let node = settings::Settings::new("127.0.0.1:0".parse().unwrap(), &dir.path().join(name));
+        let node = settings::Settings::new("127.0.0.1:0".parse().unwrap(), dir.path().join(name));
         let (give, take) = mpsc::channel();
         let extra = move |inside: &Handle<Store>, _: &mut _| give.send(inside.clone()).unwrap();
         let settings = Settings::new(node, name.parse().unwrap(), vec![]);
