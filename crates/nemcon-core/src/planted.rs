@@ -194,6 +194,25 @@ bugs! {
     AloneForgottenWithoutWatermark = "alone-forgotten-without-watermark",
 }
 
+impl Bug {
+    /// Whether only sagas show it.
+    #[must_use]
+    pub const fn is_of_sagas(self) -> bool {
+        matches!(
+            self,
+            Self::SagaOnePhase
+                | Self::SagaTriedBeforeOutcome
+                | Self::SagaTryReusesAttempt
+                | Self::SagaOutcomeForgotten
+                | Self::SagaFailedCompensated
+                | Self::SagaCompensationSkipped
+                | Self::SagaCompensatedInOrder
+                | Self::SagaPivotLost
+                | Self::CheckpointForgetsSagas
+        )
+    }
+}
+
 impl fmt::Display for Bug {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())

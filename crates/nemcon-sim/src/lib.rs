@@ -32,6 +32,7 @@ pub mod minimize;
 pub mod model;
 pub mod plan;
 pub mod rows;
+pub mod sagas;
 pub mod subject;
 mod world;
 

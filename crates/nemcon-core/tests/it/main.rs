@@ -15,6 +15,7 @@ mod promises;
 mod registers;
 mod restored;
 mod room;
+mod saga_definitions;
 mod schedules;
 mod story;
 mod world;

@@ -8,6 +8,7 @@ use nemcon_core::planted::{Bug, Planted};
 use nemcon_sim::campaign::Campaign;
 use nemcon_sim::model::{self, Scenario};
 use nemcon_sim::plan::Wishes;
+use nemcon_sim::sagas;
 use serde_json::{Value, json};
 
 use super::choice::bug;
@@ -40,6 +41,8 @@ enum Caught {
         calm: bool,
         events: u64,
     },
+    /// A run of the small world of sagas.
+    Sagas { broken: String, seed: u64 },
     /// A scenario of which every schedule is taken.
     Model {
         invariant: &'static str,
@@ -61,6 +64,7 @@ impl Caught {
                 let calm = if *calm { ", no faults" } else { "" };
                 format!("{name:<34} {invariant:<28} seed {seed:<7} event {events}{calm}")
             }
+            Self::Sagas { broken, seed } => format!("{name:<34} {broken} (sagas, graph {seed})"),
             Self::Model {
                 invariant,
                 scenario,
@@ -83,6 +87,12 @@ impl Caught {
                 "seed": seed,
                 "faults": !calm,
                 "events": events,
+            }),
+            Self::Sagas { broken, seed } => json!({
+                "name": bug.name(),
+                "caught_by": "sagas",
+                "invariant": broken,
+                "seed": seed,
             }),
             Self::Model {
                 invariant,
@@ -148,6 +158,9 @@ const FEW: u64 = 2_000;
 /// Seeds that are cheaper than all schedules of the larger scenarios.
 const MANY: u64 = 20_000;
 
+/// Graphs whose sagas are run with every injection.
+const SAGAS: u64 = 2_000;
+
 /// Scenarios that take seconds, all together: the first ones.
 const SMALL: usize = 11;
 
@@ -162,6 +175,10 @@ fn catch(bug: Bug, seeds: u64) -> Option<Caught> {
         let range = from.min(seeds)..to.min(seeds);
         in_campaign(bug, range, Wishes::default())
     };
+    // The large world has no sagas: what is wrong only with those shows here or nowhere.
+    if bug.is_of_sagas() {
+        return in_sagas(bug);
+    }
     let mut small = Scenario::all();
     let larger = small.split_off(SMALL);
     in_campaign(bug, 0..CALM.min(seeds), calm)
@@ -190,6 +207,15 @@ fn in_campaign(bug: Bug, seeds: Range<u64>, wishes: Wishes) -> Option<Caught> {
         seed,
         calm,
         events: failure.event,
+    })
+}
+
+fn in_sagas(bug: Bug) -> Option<Caught> {
+    let mut all = (0..SAGAS).flat_map(sagas::plans);
+    all.find_map(|plan| {
+        let broken = sagas::run(&plan, Planted::bug(bug)).err()?;
+        let seed = plan.seed;
+        Some(Caught::Sagas { broken, seed })
     })
 }
 

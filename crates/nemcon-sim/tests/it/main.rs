@@ -4,3 +4,4 @@ mod campaign;
 mod model;
 mod regressions;
 mod repeat;
+mod sagas;

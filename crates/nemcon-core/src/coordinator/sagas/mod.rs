@@ -375,7 +375,11 @@ impl Coordinator {
             let failed = |step: &usize| {
                 let it = &saga.steps()[*step];
                 let plan = saga.graph().and_then(|graph| graph.steps().get(*step));
-                it.state == StepState::Failed && plan.is_some_and(|it| it.compensation.is_some())
+                let back = plan.and_then(|it| it.compensation.as_ref());
+                // One that uses a result which is not there could not even begin.
+                let alone =
+                    back.is_some_and(|it| it.operations.iter().all(|it| it.inputs.is_empty()));
+                it.state == StepState::Failed && alone
             };
             ready.extend((0..saga.steps().len()).filter(failed));
             left |= !ready.is_empty();

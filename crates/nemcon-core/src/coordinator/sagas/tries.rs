@@ -34,7 +34,9 @@ impl Coordinator {
             return;
         };
         let waiting = saga.steps().iter().enumerate();
-        let waiting = waiting.filter(|(_, step)| step.state == pausing);
+        let early = self.settings.planted.has(Bug::SagaTriedBeforeOutcome);
+        let pauses = |state: StepState| state == pausing || (early && state == StepState::Trying);
+        let waiting = waiting.filter(|(_, step)| pauses(step.state));
         let waiting: Vec<(usize, u32)> = waiting.map(|(at, step)| (at, step.tries)).collect();
         for (step, tries) in waiting {
             let timer = Timer::SagaStep(id, number(step));
