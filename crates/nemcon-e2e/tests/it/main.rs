@@ -7,6 +7,7 @@
 
 mod architecture;
 mod backup;
+mod bench;
 mod check;
 mod cluster;
 mod containers;
