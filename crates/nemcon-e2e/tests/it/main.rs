@@ -23,3 +23,4 @@ mod outcome;
 mod payers;
 mod reflection;
 mod replay;
+mod streams;
