@@ -25,3 +25,4 @@ mod payers;
 mod reflection;
 mod replay;
 mod sagas;
+mod streams;

@@ -59,12 +59,23 @@ impl Payers {
         to: &'static str,
         count: u64,
     ) -> Self {
+        Self::start_with(&cluster.client(), cluster, from, to, count).await
+    }
+
+    /// The same, who all go through this client.
+    pub(crate) async fn start_with(
+        client: &Client,
+        cluster: &Cluster,
+        from: &'static str,
+        to: &'static str,
+        count: u64,
+    ) -> Self {
         let shared: Arc<Shared> = Arc::default();
         let mut tasks = JoinSet::new();
         for number in 0..count {
             cluster.open(&payer(from, number), OPENING).await;
             cluster.open(&payer(to, number), OPENING).await;
-            let (client, shared) = (cluster.client(), Arc::clone(&shared));
+            let (client, shared) = (client.clone(), Arc::clone(&shared));
             tasks.spawn(pay(client, shared, from, to, number));
         }
         Self {
