@@ -5,7 +5,7 @@
 //! all is healed, people resume what is stuck, and the saga has to end. Two accounts
 //! of it are compared with what may be:
 //!
-//! - the coordinator's log, read record by record by a [`checker`] that knows nothing
+//! - the coordinator's log, read record by record by a checker that knows nothing
 //!   of the machine: which tries began when, what was decided in which order;
 //! - the participants' data: each step's effect, once or not at all.
 //!
