@@ -26,6 +26,9 @@ def actions(operations: Any) -> list[Any]:
         name = operation.action.TypeName()
         if name not in ACTIONS:
             raise Refused("INVALID_ACTION", f"type {name!r}: want one of {', '.join(ACTIONS)}")
+        if operation.inputs:
+            count = len(operation.inputs)
+            raise Refused("INVALID_ACTION", f"{count} inputs of {name}: want none, it uses none")
         action = ACTIONS[name]()
         try:
             operation.action.Unpack(action)
