@@ -80,6 +80,10 @@ class Port:
         raise AssertionError("no port is free")
 
 
+# Nobody looks at the metrics here, and the port above a node's own may be another's.
+NO_HTTP = "--http-listen=none"
+
+
 class Node:
     """One node: a port and a directory, and the process that has them now."""
 
@@ -97,7 +101,6 @@ class Node:
         command = [
             *self.command,
             f"--listen=127.0.0.1:{self.port.number}",
-            "--http-listen=127.0.0.1:0",
             f"--data-dir={self.directory / self.name}",
             f"--ready-file={self.ready}",
         ]
@@ -245,12 +248,12 @@ class Cluster:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.coordinator = Node(directory, "coordinator", [binary("nemcon-coordinator")])
+        self.coordinator = Node(directory, "coordinator", [binary("nemcon-coordinator"), NO_HTTP])
         self.nodes: dict[str, Node] = {"coordinator": self.coordinator}
         self.clients: list[Told] = []
         self.ids: dict[str, str] = {}
         for name in ("bank-a", "bank-b"):
-            self.add(name, [binary("nemcon-bank")])
+            self.add(name, [binary("nemcon-bank"), NO_HTTP])
         self.kv = self.add("kv", [sys.executable, str(EXAMPLE / "participant.py")])
 
     def add(self, name: str, program: list[str]) -> Node:
