@@ -28,6 +28,7 @@ mod damage;
 mod failure;
 mod in_doubt;
 mod json;
+mod listing;
 mod locks;
 mod money;
 mod operator;

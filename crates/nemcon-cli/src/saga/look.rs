@@ -1,55 +1,35 @@
 //! Listing and showing sagas.
 
-use nemcon_client::SagaList;
 use nemcon_core::id::SagaId;
 use nemcon_core::saga::{Hand, Resolution, StepState, View};
 use nemcon_proto::convert::timestamp;
 use nemcon_proto::v1;
-use serde_json::{Value, json};
 
-use super::{List, shown, tree};
+use super::{StateName, shown, tree};
 use crate::failure::{Exit, Failure, no};
 use crate::json::{self, Types};
+use crate::listing::Listing;
 use crate::out::say;
 use crate::session::Session;
 use crate::table::Table;
 
 /// `nemcon saga list`.
-pub(super) async fn list(session: &Session, arguments: List) -> Result<Exit, Failure> {
-    let wanted = SagaList {
-        states: arguments.states.into_iter().map(Into::into).collect(),
-        below: None,
-        max: Some(arguments.limit),
-    };
-    let page = session.client().sagas(wanted).await?;
-    if arguments.json {
-        let types = Types::new()?;
-        let views = page.views.into_iter();
-        let written: Result<Vec<Value>, _> = views
-            .map(|view| types.write(&v1::Saga::from(view)))
-            .collect();
-        json::print(&json!({ "sagas": written? }));
-        return Ok(Exit::Done);
-    }
-    let mut table = Table::new(["SAGA", "STATE", "STARTED", ">DONE", "REASON", "LABEL"]);
-    for view in &page.views {
-        table.row([
-            view.saga.to_string(),
-            shown(view.state).into(),
-            timestamp(view.started_at).to_string(),
-            done(view),
-            reason(view),
-            view.label.clone(),
-        ]);
-    }
-    say!("{table}");
-    if page.below.is_some() {
-        eprintln!(
-            "There are more; --limit takes up to {}.",
-            nemcon_proto::convert::LIST_MAX
-        );
-    }
-    Ok(Exit::Done)
+pub(super) async fn list(session: &Session, listing: Listing<StateName>) -> Result<Exit, Failure> {
+    let page = session.client().sagas(listing.wanted()).await?;
+    listing.print::<_, _, v1::Saga>(page, "sagas", |views| {
+        let mut table = Table::new(["SAGA", "STATE", "STARTED", ">DONE", "REASON", "LABEL"]);
+        for view in views {
+            table.row([
+                view.saga.to_string(),
+                shown(view.state).into(),
+                timestamp(view.started_at).to_string(),
+                done(view),
+                reason(view),
+                view.label.clone(),
+            ]);
+        }
+        table
+    })
 }
 
 /// How many of its steps have taken effect, of how many.

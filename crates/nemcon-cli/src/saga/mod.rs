@@ -11,9 +11,9 @@ use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 use nemcon_client::{Address, SagaDecision, SagaStepDecision};
 use nemcon_core::id::SagaId;
 use nemcon_core::saga::{Resolution, State, StepName, View};
-use nemcon_proto::convert::LIST_MAX;
 
 use crate::failure::{Exit, Failure};
+use crate::listing::Listing;
 use crate::out::say;
 use crate::session::Session;
 
@@ -47,7 +47,7 @@ Examples:
 Examples:
   nemcon saga list --state stuck
   nemcon saga list --limit 20")]
-    List(List),
+    List(Listing<StateName>),
     /// Show one saga: its steps as a tree, with states and times
     #[command(after_help = "\
 A step stands under the last of those that it waits for; where there are others, they are named \
@@ -157,24 +157,9 @@ pub(crate) struct Resolve {
     word: Word,
 }
 
-/// What to list.
-#[derive(Debug, Args)]
-pub(crate) struct List {
-    /// Only those in this state; can be given several times
-    #[arg(long = "state", value_name = "STATE", ignore_case = true)]
-    states: Vec<StateName>,
-    /// How many
-    #[arg(long, value_name = "N", default_value_t = 50,
-        value_parser = clap::value_parser!(u32).range(1..=i64::from(LIST_MAX)))]
-    limit: u32,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
-}
-
 /// A state, as the command line knows it.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum StateName {
+pub(crate) enum StateName {
     Running,
     Compensating,
     Stuck,

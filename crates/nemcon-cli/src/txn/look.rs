@@ -7,64 +7,36 @@ use nemcon_core::message::Outcome;
 use nemcon_core::time::Millis;
 use nemcon_proto::convert::timestamp;
 use nemcon_proto::v1;
-use serde_json::{Value, json};
 
-use super::{List, shown};
+use super::{StateName, shown};
 use crate::failure::{Exit, Failure, no};
 use crate::json::{self, Types};
+use crate::listing::Listing;
 use crate::locks::seconds;
 use crate::out::say;
 use crate::session::Session;
 use crate::table::Table;
 
 /// `nemcon txn list`.
-pub(super) async fn list(session: &Session, arguments: List) -> Result<Exit, Failure> {
-    let wanted = nemcon_client::List {
-        states: arguments.states.into_iter().map(Into::into).collect(),
-        below: None,
-        max: Some(arguments.limit),
-    };
-    let page = session.client().transactions(wanted).await?;
-    if arguments.json {
-        let types = Types::new()?;
-        let views = page.views.into_iter();
-        let written: Result<Vec<Value>, _> = views
-            .map(|view| types.write(&v1::Transaction::from(view)))
-            .collect();
-        json::print(&json!({ "transactions": written? }));
-        return Ok(Exit::Done);
-    }
-    let mut table = Table::new(["TRANSACTION", "STATE", "BEGAN", "PARTICIPANTS", "REASON"]);
-    for view in &page.views {
-        let names: Vec<&str> = view
-            .branches
-            .iter()
-            .map(|branch| branch.participant.as_str())
-            .collect();
-        let began = view
-            .history
-            .iter()
-            .next()
-            .map_or(view.transaction.minted_at(), |(_, at)| at);
-        table.row([
-            view.transaction.to_string(),
-            shown(view.state).into(),
-            timestamp(began).to_string(),
-            names.join(","),
-            view.cause
-                .as_ref()
-                .map(|cause| cause.refusal.reason.to_string())
-                .unwrap_or_default(),
-        ]);
-    }
-    say!("{table}");
-    if page.below.is_some() {
-        eprintln!(
-            "There are more; --limit takes up to {}.",
-            nemcon_proto::convert::LIST_MAX
-        );
-    }
-    Ok(Exit::Done)
+pub(super) async fn list(session: &Session, listing: Listing<StateName>) -> Result<Exit, Failure> {
+    let page = session.client().transactions(listing.wanted()).await?;
+    listing.print::<_, _, v1::Transaction>(page, "transactions", |views| {
+        let mut table = Table::new(["TRANSACTION", "STATE", "BEGAN", "PARTICIPANTS", "REASON"]);
+        for view in views {
+            let names = view.branches.iter().map(|it| it.participant.as_str());
+            let began = view.history.iter().next();
+            let began = began.map_or(view.transaction.minted_at(), |(_, at)| at);
+            let reason = view.cause.as_ref().map(|it| it.refusal.reason.to_string());
+            table.row([
+                view.transaction.to_string(),
+                shown(view.state).into(),
+                timestamp(began).to_string(),
+                names.collect::<Vec<_>>().join(","),
+                reason.unwrap_or_default(),
+            ]);
+        }
+        table
+    })
 }
 
 /// `nemcon txn show`.

@@ -6,13 +6,13 @@ mod watch;
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Subcommand, ValueEnum};
 use nemcon_client::{Address, Ending};
 use nemcon_core::coordinator::event::State;
 use nemcon_core::id::TransactionId;
-use nemcon_proto::convert::LIST_MAX;
 
 use crate::failure::{Exit, Failure, no};
+use crate::listing::Listing;
 use crate::out::say;
 use crate::session::Session;
 
@@ -46,7 +46,7 @@ Example:
 Examples:
   nemcon txn list --limit 20
   nemcon txn list --state committing --state preparing")]
-    List(List),
+    List(Listing<StateName>),
     /// Show one transaction: its states with their times, its participants
     #[command(after_help = "\
 Exits with 0 whatever its outcome is; see `outcome` in the JSON.
@@ -95,24 +95,9 @@ Example:
     },
 }
 
-/// What to list.
-#[derive(Debug, Args)]
-pub(crate) struct List {
-    /// Only those in this state; can be given several times
-    #[arg(long = "state", value_name = "STATE", ignore_case = true)]
-    states: Vec<StateName>,
-    /// How many
-    #[arg(long, value_name = "N", default_value_t = 50,
-        value_parser = clap::value_parser!(u32).range(1..=i64::from(LIST_MAX)))]
-    limit: u32,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
-}
-
 /// A state, as the command line knows it.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum StateName {
+pub(crate) enum StateName {
     Init,
     Preparing,
     Prepared,

@@ -17,10 +17,11 @@
 //! ```
 //!
 //! This module has what a saga is: its [`definition`], checked as a [`graph`], and
-//! its [`state`], which only facts from the log change. What to do next, and the
+//! its [`state`], which only a [`fact`] from the log changes. What to do next, and the
 //! transactions that do it, belong to the coordinator.
 
 pub mod definition;
+pub mod fact;
 pub mod graph;
 pub mod state;
 pub mod view;
@@ -28,8 +29,7 @@ pub mod view;
 pub use definition::{
     Compensation, Definition, Operation, Reference, Retry, Step, StepName, StepNameError,
 };
+pub use fact::{Ended, Fact, Hand, Kept, Resolution, StepState, Way};
 pub use graph::{Graph, Invalid};
-pub use state::{
-    End, Ended, Fact, Hand, Kept, Progress, Resolution, Saga, Snapshot, StepState, Turn, Way,
-};
+pub use state::{End, Progress, Saga, Snapshot, Turn};
 pub use view::{State, StepView, View};

@@ -4,7 +4,8 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::definition::StepName;
-use super::state::{Ended, Hand, Saga, StepState};
+use super::fact::{Ended, Hand, StepState};
+use super::state::Saga;
 use crate::coordinator::record::Cause;
 use crate::id::{SagaId, TransactionId};
 use crate::reason::Refusal;

@@ -18,7 +18,9 @@ mod id;
 mod interactive;
 mod lock;
 mod outcome;
+mod page;
 mod saga;
+mod statistics;
 mod transaction;
 mod value;
 
@@ -31,10 +33,10 @@ pub use id::{address, coordinator_id, participant_id, participant_name, transact
 pub use interactive::{Begun, Opening, Piece};
 pub use lock::{LOCK_NAME_BYTES_MAX, LOCKS_LIST_MAX, LocksList, LocksPage};
 pub use outcome::Question;
+pub use page::{LIST_MAX, Paged, Wanted};
 pub use saga::{SagaDecision, SagaList, SagaPage, SagaStart, SagaStepDecision, saga_id, step_name};
-pub use transaction::{Change, LIST_MAX, List, Page, Run};
+pub use transaction::{Change, List, Page, Run};
 pub use value::{any, millis, payload, timestamp};
 
 #[cfg(test)]
 mod sample;
-mod statistics;

@@ -12,15 +12,10 @@ use super::error::{WireError, Within, choice, list, required};
 use super::id::{attempt, coordinator_id, optional, participant_name, shown, transaction_id};
 use super::interactive::{Opening, addressed};
 use super::outcome::{definite, if_known, so_far};
+use super::page::{Paged, Wanted};
 use super::value::{anys, payloads, sentence, time, timestamp};
 use crate::v1;
 use crate::v1::watch_transactions_response::Event;
-
-/// Most transactions of one page.
-pub const LIST_MAX: u32 = 1_000;
-
-/// Transactions of a page, where the request does not say.
-pub(super) const LIST_DEFAULT: u32 = 100;
 
 /// A one-shot transaction as a client asks for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -178,31 +173,16 @@ impl TryFrom<v1::GetTransactionResponse> for View {
 }
 
 /// Which transactions to list.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct List {
-    /// Only these states; empty: all.
-    pub states: Vec<State>,
-    /// Only ids below this one: the page token.
-    pub below: Option<TransactionId>,
-    /// At most so many, up to [`LIST_MAX`]; `None`: 100.
-    pub max: Option<u32>,
-}
-
-impl List {
-    /// At most so many.
-    #[must_use]
-    pub fn max(&self) -> usize {
-        self.max.unwrap_or(LIST_DEFAULT) as usize
-    }
-}
+pub type List = Wanted<State, TransactionId>;
 
 impl From<List> for v1::ListTransactionsRequest {
     fn from(list: List) -> Self {
         let state = |state| v1::TransactionState::from(state).into();
+        let (states, page_size, page_token) = list.written(state);
         Self {
-            states: list.states.into_iter().map(state).collect(),
-            page_size: list.max.unwrap_or(0),
-            page_token: shown(list.below),
+            states,
+            page_size,
+            page_token,
         }
     }
 }
@@ -211,44 +191,19 @@ impl TryFrom<v1::ListTransactionsRequest> for List {
     type Error = WireError;
 
     fn try_from(request: v1::ListTransactionsRequest) -> Result<Self, WireError> {
-        let size = request.page_size;
-        if size > LIST_MAX {
-            let allowed = format_args!("at most {LIST_MAX}");
-            return Err(WireError::new("page_size", size, allowed));
-        }
-        let below = optional(&request.page_token, |token| {
-            let foreign = |_| {
-                let allowed = "the next_page_token of the answer before";
-                WireError::text("page_token", token, allowed)
-            };
-            token.parse().map_err(foreign)
-        })?;
-        let states = request.states.into_iter().enumerate();
-        let states = states.map(|(at, number)| state(number, &format!("states[{at}]")));
-        let max = (size != 0).then_some(size);
-        Ok(Self {
-            states: states.collect::<Result<_, _>>()?,
-            below,
-            max,
-        })
+        let (size, token) = (request.page_size, &request.page_token);
+        Self::read(request.states, state, size, token)
     }
 }
 
 /// Some transactions, highest id first.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Page {
-    /// The transactions.
-    pub views: Vec<View>,
-    /// There are more: ask for those [`List::below`] this id.
-    pub below: Option<TransactionId>,
-}
+pub type Page = Paged<View, TransactionId>;
 
 impl Page {
     /// The answer of a coordinator that knows whether there are more.
     #[must_use]
     pub fn new(views: Vec<View>, more: bool) -> Self {
-        let below = views.last().filter(|_| more).map(|view| view.transaction);
-        Self { views, below }
+        Self::of(views, more, |view| view.transaction)
     }
 }
 
@@ -265,12 +220,8 @@ impl TryFrom<v1::ListTransactionsResponse> for Page {
     type Error = WireError;
 
     fn try_from(response: v1::ListTransactionsResponse) -> Result<Self, WireError> {
-        let max = LIST_MAX as usize;
-        let token = |text: &str| transaction_id(text, "next_page_token");
-        Ok(Self {
-            views: list(response.transactions, "transactions", max, View::try_from)?,
-            below: optional(&response.next_page_token, token)?,
-        })
+        let (views, token) = (response.transactions, &response.next_page_token);
+        Self::read(views, "transactions", View::try_from, token, transaction_id)
     }
 }
 
