@@ -235,6 +235,15 @@ pub enum OpenError {
         /// Where it has to be.
         path: PathBuf,
     },
+    /// The format is older than the log: an upgrade has taken place since.
+    #[error(
+        "the file {} says format 1, but what that format keeps in the database beside it was moved by an upgrade: the file is older than the rest. {WAY_OUT}",
+        path.display()
+    )]
+    StaleFormat {
+        /// The file.
+        path: PathBuf,
+    },
     /// The data is older than the log beside it can make up for.
     #[error(
         "the data in {} is older than its log: it is complete up to page {found}, but the log begins its replay at page {expected}. {WAY_OUT}",

@@ -87,10 +87,16 @@ impl SledStore {
         let dir = directory.path.clone();
         let (pages, values) = (directory::pages(at), directory::values(at));
         directory.check_databases(at)?;
+        let pages = Database::open(&pages, &dir, options)?;
         if directory.has_one_database() {
+            // Else the file `format` is from before an upgrade, and what is about to
+            // be discarded is the data.
+            if !pages.has_tree(VALUES) {
+                let path = dir.join("format");
+                return Err(OpenError::StaleFormat { path });
+            }
             upgrade::discard(&values)?;
         }
-        let pages = Database::open(&pages, &dir, options)?;
         let log = pages.tree("log", &dir)?;
         let values = Database::open(&values, &dir, options)?;
         let (data, extent) = (values.tree(VALUES, &dir)?, values.tree(EXTENT, &dir)?);
@@ -101,7 +107,8 @@ impl SledStore {
             values,
             data,
             extent,
-            unsynced_writes: 0,
+            // What is found may be from a process that was killed before it synced.
+            unsynced_writes: 1,
             uncleaned: 0,
             directory,
         };
@@ -214,17 +221,24 @@ impl Store for SledStore {
     }
 
     fn write_value(&mut self, key: &[u8], value: Option<Vec<u8>>) -> Result<(), LogError> {
-        self.unsynced_writes += 1 + value.as_ref().map_or(0, Vec::len) / BYTES_OF_A_WRITE;
+        let bytes = value.as_ref().map_or(0, Vec::len);
+        self.unsynced_writes += 1 + bytes / BYTES_OF_A_WRITE;
         self.uncleaned += CLEANED_FOR_EACH_VALUE;
         guarded(|| match value {
             Some(bytes) => self.data.insert(key, bytes),
             None => self.data.remove(key),
         })
         .map_err(self.engine_failed("writing a value"))?;
+        // As with pages: it may have, or share, a file that reaches the disk in no
+        // order with the rest, and sled lets go of the one with the older value.
+        if bytes > BYTES_OF_A_WRITE {
+            return self.sync_values();
+        }
         self.sync_values_if_many()
     }
 
     fn write_extent(&mut self, extent: Extent) -> Result<(), LogError> {
+        self.unsynced_writes += 1;
         guarded(|| self.extent.insert(EXTENT_KEY, extent.to_bytes()))
             .map_err(self.engine_failed("writing how far the data is complete"))?;
         Ok(())
@@ -238,6 +252,9 @@ impl Store for SledStore {
     }
 
     fn sync_values(&mut self) -> Result<(), LogError> {
+        if self.unsynced_writes == 0 {
+            return Ok(());
+        }
         self.unsynced_writes = 0;
         let synced = self.values.sync();
         synced.map_err(self.sync_failed("a flush of the data"))
@@ -257,6 +274,10 @@ impl Store for SledStore {
     }
 
     fn sync_mark(&mut self) -> Result<(), LogError> {
+        // sled moves values that have not changed into segments of which the disk
+        // knows nothing before a sync, and uses their old ones again. So no more of
+        // that than of the mark is ever left to a power cut.
+        self.sync_values()?;
         self.directory
             .mark
             .sync_data()

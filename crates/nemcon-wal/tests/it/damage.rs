@@ -219,6 +219,20 @@ fn an_upgrade_that_was_cut_short_is_begun_again_or_ended() {
     assert_whole(&reopen(dir).unwrap().1);
 }
 
+/// As when the file `format` is put back from a copy made before the upgrade.
+#[test]
+fn a_format_from_before_the_upgrade_takes_no_data_away() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path();
+    write_older_log(dir);
+    assert_whole(&reopen(dir).unwrap().1);
+    fs::write(dir.join("format"), "nemcon-log 1\n").unwrap();
+    let error = reopen(dir).unwrap_err();
+    assert!(matches!(error, OpenError::StaleFormat { .. }), "{error}");
+    fs::write(dir.join("format"), "nemcon-log 2\n").unwrap();
+    assert_whole(&reopen(dir).unwrap().1);
+}
+
 #[test]
 fn damage_to_a_log_of_format_1_is_no_upgrade() {
     let temp = tempfile::tempdir().unwrap();
