@@ -23,9 +23,9 @@ use nemcon_net::Address;
 use tokio::time::{Instant, timeout};
 
 /// Transactions that a bank has under way at a coordinator; a customer beyond them is
-/// told to come again. Several times what a coordinator takes from a stream at a
-/// time, so that none of it waits for the bank.
-const WINDOW: usize = 4_096;
+/// told to come again. As many as a coordinator takes from a stream at a time: what it
+/// has not taken would end as unknown, though nobody has heard of it.
+const WINDOW: usize = nemcon_client::WINDOW_MAX;
 
 /// What a transaction does to the books; decides who may run it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

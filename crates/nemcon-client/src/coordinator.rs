@@ -41,6 +41,10 @@ pub struct Client {
     runs: Option<Arc<Runs>>,
 }
 
+/// Most transactions of one stream that may be under way: what a coordinator takes from
+/// one at a time.
+pub const WINDOW_MAX: usize = 1_024;
+
 impl Client {
     /// A client of the coordinator at this URL. It connects when it is first
     /// used.
@@ -94,10 +98,12 @@ impl Client {
     /// other. A coordinator without such a stream is sent them one by one, and so is
     /// any other as long as the stream does not stand.
     ///
-    /// A `window` of 0 counts as 1. A coordinator takes no more than 1,024 from a
-    /// stream at a time.
+    /// A `window` of 0 counts as 1, and one above [`WINDOW_MAX`] as that: a coordinator
+    /// takes no more from a stream at a time, and whoever waits here was certainly not
+    /// heard.
     #[must_use]
     pub fn streaming(&self, window: usize) -> Self {
+        let window = window.min(WINDOW_MAX);
         let runs = Runs::new(self.transactions_service(), window);
         Self {
             runs: Some(Arc::new(runs)),
@@ -116,7 +122,7 @@ impl Client {
     /// the others only if it has not.
     pub async fn run(&self, transaction: &Transaction) -> Result<Report, ClientError> {
         let until = self.settings.give_up_at();
-        let _place = self.place(until).await?;
+        let _place = self.place(transaction, until).await?;
         self.run_until(transaction, until).await
     }
 
@@ -132,7 +138,7 @@ impl Client {
         mut transaction: Transaction,
     ) -> Result<Report, ClientError> {
         let until = self.settings.give_up_at();
-        let _place = self.place(until).await?;
+        let _place = self.place(&transaction, until).await?;
         let mut backoff = Backoff::new(&self.settings);
         loop {
             let told = self.run_until(&transaction, until).await;
@@ -147,12 +153,24 @@ impl Client {
     }
 
     /// Waits for a place on the stream, if there is a stream.
-    async fn place(&self, until: Instant) -> Result<Option<SemaphorePermit<'_>>, ClientError> {
+    async fn place(
+        &self,
+        transaction: &Transaction,
+        until: Instant,
+    ) -> Result<Option<SemaphorePermit<'_>>, ClientError> {
         let Some(runs) = &self.runs else {
             return Ok(None);
         };
         let full = |_| {
             let why = "as many transactions are under way as the client's stream has places for";
+            // Only this try has certainly not run.
+            if transaction.may_have_run {
+                return ClientError::Unknown {
+                    transaction: transaction.id,
+                    coordinator: transaction.first_sent_to,
+                    why: why.to_owned(),
+                };
+            }
             let refusal = Refusal::retryable(Reason::TOO_MANY_REQUESTS, why);
             ClientError::Refused(Box::new(refusal.into()))
         };

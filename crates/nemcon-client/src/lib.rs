@@ -46,7 +46,7 @@ mod transaction;
 pub use bank::{
     Account, AccountPage, BankClient, Contra, Entry, NewAccount, Peeked, Statement, Transfer,
 };
-pub use coordinator::{Client, Watch};
+pub use coordinator::{Client, WINDOW_MAX, Watch};
 pub use error::ClientError;
 pub use interactive::{InteractError, Interactive, Lent, Terms, lock};
 pub use saga::{NewSaga, SagaWatch, new_saga_id};

@@ -161,8 +161,8 @@ impl Client {
         self.read(delivered.map_err(about(saga))?)
     }
 
-    /// Lets a saga that is stuck go on. If the answer to a first try was lost, a
-    /// repeat may find that the saga is not stuck any more: that is told as unknown.
+    /// Lets a saga that is stuck go on. One that is not stuck, any more or at all, is
+    /// left as it is, and told.
     ///
     /// # Errors
     /// [`ClientError::SagaUnknown`] if it may have been done.
@@ -177,7 +177,8 @@ impl Client {
         self.read(delivered.map_err(about(decision.saga))?)
     }
 
-    /// Settles a step that is stuck. A repeat is as that of [`Client::resume_saga`].
+    /// Settles a step that is stuck. If the answer to a first try was lost, a repeat may
+    /// find that the saga is not stuck any more: that is told as unknown.
     ///
     /// # Errors
     /// [`ClientError::SagaUnknown`] if it may have been done.

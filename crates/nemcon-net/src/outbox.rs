@@ -47,7 +47,9 @@ struct Queue<T> {
     feeder: Option<Waker>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// In the order in which a stream goes through them; it may skip some, and never goes
+/// back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Life {
     /// Takes items.
     Open,
@@ -157,9 +159,7 @@ impl<T> Outbox<T> {
 
     fn end(&self, life: Life) {
         let mut queue = self.queue();
-        if queue.life != Life::Gone {
-            queue.life = life;
-        }
+        queue.life = queue.life.max(life);
         let (carrier, feeder) = (queue.carrier.take(), queue.feeder.take());
         drop(queue);
         wake(carrier);
@@ -331,6 +331,15 @@ mod tests {
         assert_eq!(look(outbox.room(1, 2)), Some(false), "nobody listens");
         outbox.push(7);
         assert_eq!(outbox.waiting(), 0, "and nothing is kept for nobody");
+    }
+
+    #[test]
+    fn a_closed_stream_waits_for_nothing_whoever_finishes_it_after() {
+        let (outbox, mut frames) = outbox();
+        outbox.owe();
+        outbox.close();
+        outbox.finish();
+        assert_eq!(look(frames.next()), Some(None));
     }
 
     #[test]

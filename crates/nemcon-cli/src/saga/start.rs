@@ -50,6 +50,8 @@ pub(super) async fn run(
 ) -> Result<Exit, Failure> {
     let view = session.client().start_saga(saga).await?;
     if wait {
+        // Whoever interrupts this can find it again.
+        eprintln!("saga {}", view.saga);
         return watch::until(session, view.saga, as_json, |state| state == State::Stuck).await;
     }
     if as_json {

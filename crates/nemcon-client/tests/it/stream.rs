@@ -122,6 +122,12 @@ async fn beyond_the_window_transactions_wait_for_their_turn() {
         }
         other => panic!("{other:?}"),
     }
+    // That this try did not run says nothing of those before.
+    let sent_before = transaction().sent_before(None);
+    match impatient.run(&sent_before).await {
+        Err(ClientError::Unknown { transaction, .. }) => assert_eq!(transaction, sent_before.id),
+        other => panic!("{other:?}"),
+    }
     drop(first);
     let report = second.await.unwrap();
     assert_eq!(report.transaction, two.id);

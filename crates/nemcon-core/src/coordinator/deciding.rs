@@ -676,7 +676,8 @@ impl Coordinator {
             return;
         };
         self.unanswered.remove(&transaction);
-        let sample = Sample::of(now, &txn.stamps, &ending, logged.is_some(), out.tick());
+        let has_commit_phase = logged.is_some() && txn.voters().next().is_some();
+        let sample = Sample::of(now, &txn.stamps, &ending, has_commit_phase, out.tick());
         self.count(sample, out);
         let branches = super::view::branches(&txn);
         let Transaction {

@@ -43,12 +43,13 @@ pub struct Sample {
 }
 
 impl Sample {
-    /// Of a transaction that ends now. `logged`: its end has a record here.
+    /// Of a transaction that ends now. `has_commit_phase`: somebody had promised, so a
+    /// commit was told and acknowledged.
     pub(super) fn of(
         now: Millis,
         stamps: &Stamps,
         ending: &Ending,
-        logged: bool,
+        has_commit_phase: bool,
         tick: Tick,
     ) -> Self {
         let outcome = ending.outcome();
@@ -62,7 +63,7 @@ impl Sample {
             Ending::Committed(_) => None,
             Ending::Aborted(cause) => Some(cause.refusal.reason.clone()),
         };
-        let had_commit_phase = logged && outcome == Outcome::Committed;
+        let had_commit_phase = has_commit_phase && outcome == Outcome::Committed;
         Self {
             outcome,
             reason,

@@ -134,7 +134,7 @@ impl Retry {
         try_timeout: None,
     };
 
-    /// Of a compensation that says nothing else: 60 tries in about half an hour, for
+    /// Of a compensation that says nothing else: 60 tries in 20 to 27 minutes, for
     /// it has to succeed, and people are asked if it does not.
     pub const COMPENSATION: Self = Self {
         attempts: 60,

@@ -223,6 +223,22 @@ impl Saga {
         state.is_some_and(|step| step.state == StepState::Done)
     }
 
+    /// Whether this step is the pivot.
+    #[must_use]
+    pub fn is_pivot(&self, step: usize) -> bool {
+        self.graph.as_ref().and_then(Graph::pivot) == Some(step)
+    }
+
+    /// The pivot, if nobody here knows whether it is done: after a restoration.
+    #[must_use]
+    pub fn unknown_pivot(&self) -> Option<&StepName> {
+        let pivot = self.graph.as_ref().and_then(Graph::pivot)?;
+        let step = self.body.steps.get(pivot)?;
+        let cause = step.cause.as_ref().map(|cause| &cause.refusal.reason);
+        let unknown = step.state == StepState::Stuck && cause == Some(&Reason::OUTCOME_UNKNOWN);
+        self.name(pivot).filter(|_| unknown)
+    }
+
     /// Whether it waits for people.
     #[must_use]
     pub fn is_stuck(&self) -> bool {

@@ -46,7 +46,8 @@ impl Standing {
                 running: gauge("nemcon_transactions_running", "Transactions without an end")?,
                 remembered: gauge("nemcon_outcomes_remembered", "Outcomes that are remembered")?,
                 up: {
-                    let help = "Whether a participant answered its last call: 1 or 0";
+                    let help =
+                        "0 from when a participant was found unreachable until it answers, else 1";
                     let opts = Opts::new("nemcon_participant_up", help);
                     entered(&machine, IntGaugeVec::new(opts, &["participant"])?)?
                 },

@@ -33,7 +33,7 @@ use crate::id::{SagaId, TransactionId};
 use crate::planted::Bug;
 use crate::reason::{Reason, Refusal};
 use crate::saga::{Ended, Fact, Graph, Kept, Saga, State, StepState, Way};
-use crate::time::Millis;
+use crate::time::{Millis, Span};
 
 /// All sagas that run or are remembered.
 #[derive(Clone, Debug, Default)]
@@ -250,10 +250,7 @@ impl Coordinator {
         }
         let ids: Vec<SagaId> = self.sagas.all.keys().copied().collect();
         for id in ids {
-            let saga = self.sagas.get(id).filter(|saga| saga.body().end.is_none());
-            if let Some(at) = saga.and_then(Saga::time_is_up_at) {
-                self.timers.arm(Timer::SagaLimit(id), at);
-            }
+            self.watch_saga_limit(id);
             self.sagas.due.insert(id);
         }
         self.forget_sagas(now, out);
@@ -326,7 +323,10 @@ impl Coordinator {
             let ready = saga.to_begin();
             self.try_steps(now, id, Way::Forward, ready, out);
         }
-        if let Some(saga) = self.sagas.get(id) {
+        // One that ended has told so.
+        if let Some(saga) = self.sagas.get(id)
+            && saga.body().end.is_none()
+        {
             let state = saga.state();
             out.after.push(Effect::SagaChanged { saga: id, state });
         }
@@ -419,18 +419,41 @@ impl Coordinator {
             self.timers.disarm(&Timer::SagaStep(id, number(step)));
             self.sagas.awake.remove(&(id, step));
         }
+        let state = match ended {
+            Ended::Completed => State::Completed,
+            Ended::Compensated => State::Compensated,
+        };
+        out.after.push(Effect::SagaChanged { saga: id, state });
         self.forget_sagas(now, out);
     }
 
     /// Forgets sagas that ended, lowest id first, where they are too many or too old:
-    /// then one time stands for all that were forgotten.
+    /// then one time stands for all that were forgotten. Those that have only just
+    /// ended are spared, however long they took, so that whoever waits for one sees
+    /// how; but not if they alone are twice too many.
     fn forget_sagas(&mut self, now: Millis, out: &mut Output) {
-        while let Some(id) = self.sagas.ended.first().copied() {
-            let end = self.sagas.get(id).and_then(|saga| saga.body().end);
-            let old = end.is_none_or(|end| now.since(end.at) > self.settings.remember_sagas_for);
-            if !old && self.sagas.ended.len() <= self.settings.remember_sagas_max {
+        let age = |sagas: &Sagas, id: SagaId| {
+            let end = sagas.get(id).and_then(|saga| saga.body().end);
+            end.map_or(Span(u64::MAX), |end| now.since(end.at))
+        };
+        loop {
+            let count = self.sagas.ended.len();
+            let max = self.settings.remember_sagas_max;
+            let Some(first) = self.sagas.ended.first().copied() else {
                 return;
-            }
+            };
+            let too_old = age(&self.sagas, first) > self.settings.remember_sagas_for;
+            let id = if too_old || count > 2 * max {
+                Some(first)
+            } else if count > max {
+                let mut ended = self.sagas.ended.iter().copied();
+                ended.find(|id| age(&self.sagas, *id) > JUST_ENDED)
+            } else {
+                None
+            };
+            let Some(id) = id else {
+                return;
+            };
             self.sagas.remove(id);
             self.sagas.set_forgotten(id.minted_at());
             out.persist(Record::Saga {
@@ -440,12 +463,24 @@ impl Coordinator {
         }
     }
 
+    /// Looks at a saga when its time is up: later, or now.
+    pub(super) fn watch_saga_limit(&mut self, id: SagaId) {
+        let saga = self.sagas.get(id).filter(|saga| saga.body().end.is_none());
+        if let Some(at) = saga.and_then(Saga::time_is_up_at) {
+            self.timers.arm(Timer::SagaLimit(id), at);
+        }
+    }
+
     /// A saga's time is up.
     pub(super) fn saga_time_is_up(&mut self, now: Millis, id: SagaId, out: &mut Output) {
         let Some(saga) = self.sagas.get(id) else {
             return;
         };
         if saga.body().end.is_some() || saga.is_turned() || saga.is_beyond_pivot() {
+            return;
+        }
+        // Nobody knows how far it is. It is looked at again when it is resumed.
+        if saga.body().held.is_some() {
             return;
         }
         let why = alloc::format!("saga {id} was not done by its time limit");
@@ -467,6 +502,9 @@ impl Coordinator {
     }
 }
 
+/// How long a saga that ended is spared from being forgotten for its number.
+const JUST_ENDED: Span = Span::from_secs(60);
+
 /// Why a saga has to go back, if it has to.
 fn failure(saga: &Saga) -> Option<Cause> {
     let failed = saga
@@ -476,7 +514,7 @@ fn failure(saga: &Saga) -> Option<Cause> {
     let name = saga.name(failed)?;
     let cause = saga.steps()[failed].cause.clone();
     let said = cause.unwrap_or_else(|| Cause {
-        refusal: Refusal::new(Reason::SAGA_NOT_RESOLVABLE, "settled by hand"),
+        refusal: Refusal::new(Reason::SAGA_CANCELLED, "settled by hand as not done"),
         participant: None,
     });
     let why = alloc::format!("step {name}: {}", said.refusal.message);

@@ -8,7 +8,7 @@ use alloc::string::String;
 use super::number;
 use crate::coordinator::event::{Reply, StartSaga};
 use crate::coordinator::record::{Cause, Record};
-use crate::coordinator::{Coordinator, Output, Timer, refuse, reply};
+use crate::coordinator::{Coordinator, Output, refuse, reply};
 use crate::id::{RequestId, SagaId};
 use crate::limits;
 use crate::planted::Bug;
@@ -57,10 +57,8 @@ impl Coordinator {
             start.graph
         };
         let saga = Saga::new(graph, start.hash, now);
-        if let Some(at) = saga.time_is_up_at() {
-            self.timers.arm(Timer::SagaLimit(id), at);
-        }
         self.sagas.insert(id, saga);
+        self.watch_saga_limit(id);
         out.persist(Record::Saga {
             saga: id,
             fact: Box::new(fact),
@@ -152,7 +150,15 @@ impl Coordinator {
                 format!("saga {id} is beyond its pivot: from there it only goes forward")
             };
             let refusal = Refusal::new(Reason::SAGA_NOT_CANCELLABLE, why);
-            return out.now.push(refuse(request, refusal));
+            // It tells of an outcome, which may not be durable yet.
+            return out.after.push(refuse(request, refusal));
+        }
+        if let Some(name) = saga.unknown_pivot() {
+            let why = format!(
+                "whether pivot {name} of saga {id} is done is not known: resolve that step first"
+            );
+            let refusal = Refusal::new(Reason::SAGA_NOT_CANCELLABLE, why);
+            return out.after.push(refuse(request, refusal));
         }
         if !saga.is_turned() && saga.body().end.is_none() {
             let why = if why.is_empty() {
@@ -188,12 +194,12 @@ impl Coordinator {
                 Ok(Some(step)) => Some((step, *resolution)),
                 // A repeat: it is so already.
                 Ok(None) => return self.saga_asked(request, id, out),
-                Err(refusal) => return out.now.push(refuse(request, refusal)),
+                Err(refusal) => return out.after.push(refuse(request, refusal)),
             },
             None => match resumable(saga, id) {
                 Ok(true) => None,
                 Ok(false) => return self.saga_asked(request, id, out),
-                Err(refusal) => return out.now.push(refuse(request, refusal)),
+                Err(refusal) => return out.after.push(refuse(request, refusal)),
             },
         };
         let hand = Hand {
@@ -204,6 +210,9 @@ impl Coordinator {
             resolution: step.map(|(_, resolution)| resolution),
         };
         self.saga_fact(id, Fact::ByHand(hand), out);
+        if step.is_none() {
+            self.watch_saga_limit(id);
+        }
         self.sagas_go_on(now, out);
         self.saga_asked(request, id, out);
     }
@@ -289,7 +298,7 @@ fn settled(
     let held = saga.body().held.is_some();
     let is_so = match resolution {
         Resolution::Done => state == StepState::Done,
-        Resolution::Compensated => state == StepState::Compensated,
+        Resolution::Compensated => matches!(state, StepState::Compensated | StepState::Failed),
         Resolution::Retry => false,
     };
     if is_so {
@@ -310,6 +319,8 @@ fn settled(
     }
     let allowed = match resolution {
         Resolution::Retry => stuck,
+        // What is done beyond a pivot is not taken back.
+        Resolution::Done if saga.is_turned() && saga.is_pivot(step) => false,
         Resolution::Done => matches!(
             state,
             StepState::Stuck | StepState::Waiting | StepState::Pausing | StepState::Failed
