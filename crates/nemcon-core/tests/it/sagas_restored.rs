@@ -139,14 +139,14 @@ impl Node {
 
     /// The answer to a request.
     fn ask(&mut self, event: Event) -> Result<View, Reason> {
-        let replies = self
+        let mut replies = self
             .tell(event)
             .into_iter()
             .filter_map(|effect| match effect {
                 Effect::Reply { reply, .. } => Some(reply),
                 _ => None,
             });
-        match replies.last().expect("an answer") {
+        match replies.next_back().expect("an answer") {
             Reply::Saga(view) => Ok(view),
             Reply::Refused(refusal) => Err(refusal.reason),
             other => panic!("{other:?}"),
