@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use nemcon_client::{AddressedOperation, Client, Ending, Transaction, operation, result};
 use nemcon_core::id::ParticipantName;
 use nemcon_core::message::Payload;
+use nemcon_core::reason::Reason;
 use nemcon_proto::bank::v1;
 use tokio::task::JoinSet;
 
@@ -99,6 +100,29 @@ pub(crate) async fn open_missing(
         opened += joined(done)?;
     }
     Ok(opened)
+}
+
+/// Those of the participants that are banks: the others know no such action as reading
+/// accounts.
+pub(crate) async fn banks(
+    client: &Client,
+    participants: Vec<ParticipantName>,
+) -> Result<Vec<ParticipantName>, BenchError> {
+    let mut banks = Vec::new();
+    for bank in participants {
+        let read = v1::ReadAccounts {
+            page_size: 1,
+            after_account: String::new(),
+        };
+        let read = Transaction::new([operation(&bank, &read, true)]);
+        let report = client.run_until_decided(read).await?;
+        match report.ending {
+            Ending::Aborted(cause) if cause.refusal.reason == Reason::INVALID_ACTION => {}
+            // Whatever else is wrong is told by who needs it.
+            Ending::Committed(_) | Ending::Aborted(_) => banks.push(bank),
+        }
+    }
+    Ok(banks)
 }
 
 /// The sum of all accounts of these kinds at these banks, in cents.

@@ -11,6 +11,7 @@ use nemcon_core::id::ParticipantName;
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
+use crate::accounts;
 use crate::cpu::Meter;
 use crate::error::BenchError;
 use crate::setting::Setting;
@@ -64,7 +65,7 @@ struct Node {
 }
 
 impl Cluster {
-    /// One that is there: these banks, or all that are registered.
+    /// One that is there: these banks, or all that are registered and can be reached.
     ///
     /// # Errors
     /// [`BenchError::BanksMissing`] or what the client says.
@@ -75,7 +76,10 @@ impl Cluster {
         let client = Client::new(coordinator.clone(), patience(THERE_MAX));
         let all = client.participants().await?;
         let names = match banks {
-            [] => all.into_iter().map(|view| view.name).collect(),
+            [] => {
+                let here = all.into_iter().filter(|view| view.reachable);
+                accounts::banks(&client, here.map(|view| view.name).collect()).await?
+            }
             named => named.to_vec(),
         };
         registered(&client, &names, THERE_MAX).await?;

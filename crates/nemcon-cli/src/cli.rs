@@ -25,7 +25,7 @@ Exit codes:
   0 done
   1 refused or aborted: it has not happened
   2 bad usage
-  3 outcome unknown: it may have happened; ask with `nemcon txn show`
+  3 outcome unknown: it may have happened; ask with `nemcon txn show`; or a saga is stuck
   4 unreachable: it has not happened";
 
 /// Starts a cluster, moves money, looks at transactions

@@ -13,7 +13,7 @@ use nemcon_proto::v1;
 use crate::failure::{Exit, Failure};
 use crate::json::{self, Types};
 use crate::locks::seconds;
-use crate::out::{say, write};
+use crate::out::{is_read, say};
 use crate::session::Session;
 use crate::table::Table;
 
@@ -67,22 +67,23 @@ pub(crate) async fn run(arguments: Stats, coordinator: &Address) -> Result<Exit,
         if arguments.json {
             let response = v1::GetStatisticsResponse::from(statistics);
             let value = Types::new()?.write(&response)?;
-            if arguments.watch {
-                say!("{value}");
-            } else {
+            if !arguments.watch {
                 json::print(&value);
+                return Ok(Exit::Done);
+            }
+            if !is_read(format_args!("{value}\n")) {
+                return Ok(Exit::Done);
             }
         } else {
-            if clear {
-                write(format_args!("{CLEAR}"));
+            let page = page(&statistics, rate);
+            if !arguments.watch {
+                say!("{page}");
+                return Ok(Exit::Done);
             }
-            say!("{}", page(&statistics, rate));
-        }
-        if !arguments.watch {
-            return Ok(Exit::Done);
-        }
-        if !arguments.json && !clear {
-            say!();
+            let (before, after) = if clear { (CLEAR, "") } else { ("", "\n") };
+            if !is_read(format_args!("{before}{page}\n{after}")) {
+                return Ok(Exit::Done);
+            }
         }
         tokio::time::sleep(INTERVAL).await;
     }
@@ -162,7 +163,7 @@ fn head(statistics: &Statistics, rate: Option<f64>) -> String {
         (
             "deadlocks",
             format!(
-                "{} across participants, broken",
+                "{} broken across participants",
                 grouped(statistics.deadlocks)
             ),
         ),
@@ -301,7 +302,7 @@ mod tests {
 coordinator  0199f3a0-0000-7000-8000-000000000001, epoch 3
 since        2023-11-14T22:13:20Z: 1,234,567 committed, 12 aborted (99.9 % committed, 812 a second now)
 now          5 running, 1 in doubt, for 1.5 s at most, 1,000,000 remembered
-deadlocks    2 across participants, broken
+deadlocks    2 broken across participants
 
 The last 1,000 transactions: 99.9 % committed.
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use nemcon_core::coordinator::Coordinator;
 use nemcon_core::coordinator::event::Event;
+use nemcon_core::saga::State;
 use nemcon_core::time::Millis;
 use nemcon_net::MESSAGE_BYTES_MAX;
 use nemcon_node::front::Front;
@@ -21,6 +22,15 @@ use crate::api::Api;
 use crate::perform::{Hands, Patience};
 use crate::settings::Settings;
 use crate::watch::Teller;
+
+/// The states of sagas, and the words for them in figures.
+const SAGA_STATES: [(State, &str); 5] = [
+    (State::Running, "running"),
+    (State::Compensating, "compensating"),
+    (State::Stuck, "stuck"),
+    (State::Completed, "completed"),
+    (State::Compensated, "compensated"),
+];
 
 /// Starts a coordinator on a thread of its own and waits until it serves.
 ///
@@ -90,6 +100,12 @@ impl Shell for CoordinatorShell {
         let reached = machine.reached();
         let participants = reached.map(|(name, reached)| (name.clone(), reached));
         let held = machine.held();
+        // Each state is always there, so that a query need not care for a first time.
+        let counts = machine.saga_counts();
+        let sagas = SAGA_STATES.iter().map(|(state, word)| {
+            let count = counts.get(state).copied().unwrap_or(0);
+            (*word, count)
+        });
         Figures {
             in_doubt,
             in_doubt_oldest,
@@ -97,6 +113,7 @@ impl Shell for CoordinatorShell {
             own: OwnFigures::Coordinator {
                 running: held.running,
                 remembered: held.remembered,
+                sagas: sagas.collect(),
                 participants: participants.collect(),
             },
         }

@@ -2,6 +2,7 @@
 
 use nemcon_client::operation;
 use nemcon_core::id::ParticipantName;
+use nemcon_core::reason::Reason;
 use nemcon_ledger::limits::PAGE_ACCOUNTS_MAX;
 use nemcon_proto::bank::v1;
 use serde_json::{Value, json};
@@ -58,14 +59,11 @@ pub(super) async fn close(session: &Session, arguments: Close) -> Result<Exit, F
 
 /// `nemcon bank accounts`.
 pub(super) async fn list(session: &Session, arguments: Accounts) -> Result<Exit, Failure> {
-    let Accounts { bank, json } = arguments;
-    let banks: Vec<ParticipantName> = match bank {
-        Some(bank) => vec![bank],
-        None => session
-            .participants()
-            .iter()
-            .map(|view| view.name.clone())
-            .collect(),
+    let Accounts { bank: named, json } = arguments;
+    let registered = session.participants().iter();
+    let banks: Vec<ParticipantName> = match &named {
+        Some(bank) => vec![bank.clone()],
+        None => registered.map(|view| view.name.clone()).collect(),
     };
     let mut table = Table::new([
         "ACCOUNT", "OWNER", ">BALANCE", ">MINIMUM", "CURRENCY", "STATE",
@@ -74,7 +72,11 @@ pub(super) async fn list(session: &Session, arguments: Accounts) -> Result<Exit,
     for bank in &banks {
         let mut after = String::new();
         loop {
-            let page = page(session, bank, after).await?;
+            let page = match page(session, bank, after).await {
+                // Somebody asked for all banks, and this is none.
+                Err(failure) if named.is_none() && no_bank(&failure).is_some() => break,
+                page => page?,
+            };
             for account in &page.accounts {
                 table.row(row(bank, account));
             }
@@ -93,6 +95,20 @@ pub(super) async fn list(session: &Session, arguments: Accounts) -> Result<Exit,
         say!("{table}");
     }
     Ok(Exit::Done)
+}
+
+/// The participant that has just said that it knows none of a bank's actions, if it has:
+/// it keeps something else, and is left out, which is said.
+pub(super) fn no_bank(failure: &Failure) -> Option<ParticipantName> {
+    let Failure::Aborted { cause, .. } = failure else {
+        return None;
+    };
+    let name = cause.participant.clone()?;
+    if cause.refusal.reason != Reason::INVALID_ACTION {
+        return None;
+    }
+    eprintln!("nemcon: {name} is no bank, and is left out");
+    Some(name)
 }
 
 /// A page of accounts, in a transaction of its own: between two pages accounts may

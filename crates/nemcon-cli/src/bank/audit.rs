@@ -5,6 +5,7 @@ use nemcon_core::coordinator::event::ParticipantView;
 use nemcon_proto::bank::v1;
 
 use super::Audit;
+use super::accounts::no_bank;
 use super::books::{BankBooks, Books};
 use crate::failure::{Exit, Failure};
 use crate::operator::Operator;
@@ -13,17 +14,25 @@ use crate::session::Session;
 
 /// `nemcon bank audit`.
 pub(super) async fn run(session: &Session, arguments: Audit) -> Result<Exit, Failure> {
-    let banks = session.participants();
-    if banks.is_empty() {
-        let url = session.client().address();
-        let why = format!("no bank is registered at {url}: there is nothing to audit");
-        return Err(Failure::Refused(why));
-    }
-    let audit = v1::Audit {};
-    let operations = banks.iter().map(|bank| operation(&bank.name, &audit, true));
-    // One transaction: the locks of all banks are held together, so no transfer
-    // is seen half.
-    let done = session.run(operations.collect()).await?;
+    let mut banks: Vec<&ParticipantView> = session.participants().iter().collect();
+    let done = loop {
+        if banks.is_empty() {
+            let url = session.client().address();
+            let why = format!("no bank is registered at {url}: there is nothing to audit");
+            return Err(Failure::Refused(why));
+        }
+        let audit = v1::Audit {};
+        let operations = banks.iter().map(|bank| operation(&bank.name, &audit, true));
+        // One transaction: the locks of all banks are held together, so no transfer
+        // is seen half.
+        match session.run(operations.collect()).await {
+            Ok(done) => break done,
+            Err(failure) => {
+                let other = no_bank(&failure).ok_or(failure)?;
+                banks.retain(|bank| bank.name != other);
+            }
+        }
+    };
     let mut books = Vec::new();
     for (at, bank) in banks.iter().enumerate() {
         let totals = done.result(at)?;

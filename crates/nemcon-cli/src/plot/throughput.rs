@@ -19,8 +19,8 @@ use crate::session::Session;
 /// End of the help text.
 pub(super) const HELP: &str = "\
 A coordinator is asked for its totals while this runs; where it starts again there is a gap. A \
-file has either \"samples\" of the last transactions, as GetStatistics answers, or \"runs\", each \
-with \"inFlight\" and \"perSecond\" and, if there are several lines, a \"name\".
+file is either what `nemcon stats --json --samples N` prints, or the report of a bench (`nemcon \
+bench --json`): then its rate is drawn against the number in flight.
 
 Examples:
   nemcon plot throughput --seconds 30 --out throughput.svg
@@ -41,7 +41,7 @@ pub(crate) struct Throughput {
     /// How long to watch the coordinator: 1 to 3600
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=3600))]
     seconds: u32,
-    /// Draw a file instead: JSON with "samples" or "runs"
+    /// Draw a file instead: JSON of `stats --samples` or of `bench`
     #[arg(long, value_name = "FILE.json", conflicts_with = "seconds")]
     from: Option<PathBuf>,
 }
@@ -100,13 +100,13 @@ fn progress(seconds: u32) -> ProgressBar {
 fn of_file(path: &Path) -> Result<Result<Picture, DrawError>, Failure> {
     let file = read(path)?;
     let about = named(path);
-    if file.get("runs").is_some() {
+    if file.get("rows").is_some() {
         return Ok(nemcon_charts::in_flight(&runs(path, &file)?, &about));
     }
     if file.get("samples").is_none() {
         return Err(malformed(
             path,
-            "there is no list \"samples\" or \"runs\" in it",
+            "there is no list \"samples\" or \"rows\" in it",
         ));
     }
     Ok(nemcon_charts::throughput(
@@ -115,34 +115,35 @@ fn of_file(path: &Path) -> Result<Result<Picture, DrawError>, Failure> {
     ))
 }
 
+/// The closed loads of a bench: those that kept so many in flight.
 fn runs(path: &Path, file: &Value) -> Result<Vec<Run>, Failure> {
-    let read = |(place, run): (usize, &Value)| {
-        let wrong = |what: &str| malformed(path, &format!("run {}: {what}", place + 1));
-        let needed = |camel, snake| {
-            let found = field(run, camel, snake).and_then(number);
-            found.ok_or_else(|| wrong(&format!("{camel} is missing, or no number")))
+    let workload = file.get("workload").and_then(Value::as_str);
+    let workload = workload.unwrap_or("nemcon");
+    let mut runs = Vec::new();
+    for (place, row) in list(path, file, "rows")?.iter().enumerate() {
+        let wrong = |what: &str| malformed(path, &format!("row {}: {what}", place + 1));
+        let Some(in_flight) = row.get("in_flight").filter(|it| !it.is_null()) else {
+            continue;
         };
-        let in_flight = needed("inFlight", "in_flight")?;
-        if in_flight < 1.0 || in_flight.fract() != 0.0 {
-            return Err(wrong(&format!(
-                "inFlight is {in_flight}, not a whole number from 1 on"
-            )));
-        }
-        Ok(Run {
-            name: run
-                .get("name")
-                .and_then(Value::as_str)
-                .unwrap_or("nemcon")
-                .to_owned(),
-            in_flight: in_flight as u64,
-            per_second: needed("perSecond", "per_second")?,
-        })
-    };
-    list(path, file, "runs")?
-        .iter()
-        .enumerate()
-        .map(read)
-        .collect()
+        let in_flight = in_flight.as_u64().filter(|it| *it > 0);
+        let in_flight = in_flight.ok_or_else(|| wrong("in_flight is no whole number from 1 on"))?;
+        let per_second = row.pointer("/median/per_second").and_then(number);
+        let per_second =
+            per_second.ok_or_else(|| wrong("median.per_second is missing, or no number"))?;
+        let name = match row.get("participants").and_then(Value::as_u64) {
+            Some(participants) => format!("{workload} ({participants})"),
+            None => workload.to_owned(),
+        };
+        runs.push(Run {
+            name,
+            in_flight,
+            per_second,
+        });
+    }
+    if runs.is_empty() {
+        return Err(malformed(path, "none of its rows has a number in flight"));
+    }
+    Ok(runs)
 }
 
 /// When each transaction ended, in seconds, and whether it committed.
@@ -207,12 +208,15 @@ mod tests {
     }
 
     #[test]
-    fn runs_and_samples_are_told_apart() {
-        let runs = r#"{"runs": [{"inFlight": 1, "perSecond": 300}, {"in_flight": "64", "per_second": 4000.7}]}"#;
+    fn a_bench_and_samples_are_told_apart() {
+        let runs = r#"{"format": "nemcon-bench/1", "workload": "transfer", "rows": [
+            {"in_flight": 1, "participants": null, "median": {"per_second": 300}},
+            {"in_flight": null, "rate": 500, "median": {"per_second": 500}},
+            {"in_flight": 64, "participants": null, "median": {"per_second": 4000.7}}]}"#;
         assert!(
             file(runs)
                 .unwrap()
-                .contains("nemcon: at most 4,001 per second, with 64 in flight.")
+                .contains("transfer: at most 4,001 per second, with 64 in flight.")
         );
         let samples = r#"{"samples": [
             {"outcome": "OUTCOME_COMMITTED", "endedAt": "2024-05-01T10:00:00Z"},
@@ -243,14 +247,18 @@ mod tests {
     #[test]
     fn what_is_wrong_with_a_file_is_named() {
         for (text, said) in [
-            ("[]", "there is no list \"samples\" or \"runs\" in it"),
+            ("[]", "there is no list \"samples\" or \"rows\" in it"),
             (
-                r#"{"runs": [{"inFlight": 0, "perSecond": 1}]}"#,
-                "run 1: inFlight is 0, not a whole number from 1 on",
+                r#"{"rows": [{"in_flight": 0}]}"#,
+                "row 1: in_flight is no whole number from 1 on",
             ),
             (
-                r#"{"runs": [{"inFlight": 2}]}"#,
-                "run 1: perSecond is missing, or no number",
+                r#"{"rows": [{"in_flight": 2}]}"#,
+                "row 1: median.per_second is missing, or no number",
+            ),
+            (
+                r#"{"rows": [{"in_flight": null, "rate": 7}]}"#,
+                "none of its rows has a number in flight",
             ),
             (
                 r#"{"samples": [{"outcome": "OUTCOME_ABORTED"}]}"#,

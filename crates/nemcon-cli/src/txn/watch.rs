@@ -12,7 +12,7 @@ use super::look::vote;
 use super::shown;
 use crate::failure::{Exit, Failure};
 use crate::json::Types;
-use crate::out::say;
+use crate::out::is_read;
 use crate::session::Session;
 
 /// `nemcon txn watch`. One transaction is followed to its end, and the exit code
@@ -61,19 +61,27 @@ async fn known(session: &Session, id: TransactionId) -> Result<Option<View>, Fai
     }
 }
 
-/// Prints a state. Gives the exit code if it is the one transaction's last.
+/// Prints a state. Gives the exit code if it is the one transaction's last, or nobody reads
+/// any more.
 fn tell(types: &Types, view: View, only: bool, as_json: bool) -> Result<Option<Exit>, Failure> {
     let exit = match (view.state, view.outcome) {
         (State::Committed | State::Aborted, Some(Outcome::Committed)) => Some(Exit::Done),
         (State::Committed | State::Aborted, Some(Outcome::Aborted)) => Some(Exit::Refused),
         _ => None,
     };
-    if as_json {
-        say!("{}", types.write(&v1::Transaction::from(view))?);
+    let heard = if as_json {
+        is_read(format_args!(
+            "{}\n",
+            types.write(&v1::Transaction::from(view))?
+        ))
     } else {
-        say!("{}", line(&view));
+        is_read(format_args!("{}\n", line(&view)))
+    };
+    if heard {
+        Ok(exit.filter(|_| only))
+    } else {
+        Ok(Some(Exit::Done))
     }
-    Ok(exit.filter(|_| only))
 }
 
 /// A participant with its vote, or what it waits for.

@@ -84,7 +84,9 @@ pub enum OwnFigures {
         running: usize,
         /// Outcomes.
         remembered: usize,
-        /// The participants, and whether each answered its last call.
+        /// Sagas, by the word for their state.
+        sagas: Vec<(&'static str, usize)>,
+        /// The participants, and whether each is reached.
         participants: Vec<(ParticipantName, bool)>,
     },
     /// A participant.

@@ -26,6 +26,7 @@ enum Own {
     Coordinator {
         running: IntGauge,
         remembered: IntGauge,
+        sagas: IntGaugeVec,
         up: IntGaugeVec,
     },
     Participant {
@@ -45,6 +46,11 @@ impl Standing {
             NodeKind::Coordinator => Own::Coordinator {
                 running: gauge("nemcon_transactions_running", "Transactions without an end")?,
                 remembered: gauge("nemcon_outcomes_remembered", "Outcomes that are remembered")?,
+                sagas: {
+                    let help = "Sagas that run or are remembered, by state";
+                    let opts = Opts::new("nemcon_sagas", help);
+                    entered(&machine, IntGaugeVec::new(opts, &["state"])?)?
+                },
                 up: {
                     let help =
                         "0 from when a participant was found unreachable until it answers, else 1";
@@ -110,16 +116,21 @@ impl Standing {
                 Own::Coordinator {
                     running,
                     remembered,
+                    sagas,
                     up,
                 },
                 OwnFigures::Coordinator {
                     running: now_running,
                     remembered: now_remembered,
+                    sagas: now_sagas,
                     participants,
                 },
             ) => {
                 running.set(whole(*now_running as u64));
                 remembered.set(whole(*now_remembered as u64));
+                for (state, count) in now_sagas {
+                    sagas.with_label_values(&[*state]).set(whole(*count as u64));
+                }
                 // Who was removed is shown no more.
                 up.reset();
                 for (name, reached) in participants.iter().take(PARTICIPANTS_SHOWN_MAX) {

@@ -36,6 +36,7 @@ fn standing(participants: Vec<(ParticipantName, bool)>) -> (LogPlace, Figures) {
         own: OwnFigures::Coordinator {
             running: 3,
             remembered: 40,
+            sagas: vec![("running", 0), ("stuck", 2)],
             participants,
         },
     };
@@ -83,6 +84,7 @@ fn what_was_observed_is_what_is_shown() {
         (r#"nemcon_wal_flush_seconds_bucket{le="0.0001"}"#, 1.0),
         (r#"nemcon_wal_batch_records_bucket{le="4"}"#, 1.0),
         (r#"nemcon_wal_batch_records_bucket{le="2"}"#, 0.0),
+        (r#"nemcon_sagas{state="stuck"}"#, 2.0),
         (r#"nemcon_participant_up{participant="bank-a"}"#, 0.0),
         ("nemcon_in_doubt", 2.0),
         ("nemcon_in_doubt_oldest_seconds", 1.5),

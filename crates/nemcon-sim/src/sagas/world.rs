@@ -134,7 +134,10 @@ impl<'a> World<'a> {
                 return Err(broken);
             }
             let state = self.state();
-            if state == Some(State::Stuck) && (!self.troubled || !moved) {
+            // People come when they are called, and that it is stuck has to be durable
+            // before they are; at the latest they come when nothing goes on any more.
+            let called = self.alarmed && !self.troubled;
+            if state == Some(State::Stuck) && (called || !moved) {
                 self.see_to_it()?;
             } else if rest(&self) && !self.troubled && !moved {
                 break;
@@ -161,6 +164,7 @@ impl<'a> World<'a> {
             return Err("I10: it is stuck and nobody was alarmed".to_owned());
         }
         self.by_hand = true;
+        self.alarmed = false;
         self.troubled = false;
         let request = self.request();
         let saga = self.saga;

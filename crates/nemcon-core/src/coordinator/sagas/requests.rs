@@ -2,6 +2,7 @@
 //! tells of is durable.
 
 use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
 
@@ -273,9 +274,15 @@ impl Coordinator {
         self.sagas.get(id).map(|saga| saga.view(id))
     }
 
-    /// All sagas that are known, and where they are.
-    pub fn saga_states(&self) -> impl Iterator<Item = (SagaId, State)> + '_ {
-        self.sagas.all.iter().map(|(id, saga)| (*id, saga.state()))
+    /// How many sagas are known, by where they are. Looks at each, so it is for whoever
+    /// asks now and then.
+    #[must_use]
+    pub fn saga_counts(&self) -> BTreeMap<State, usize> {
+        let mut counts = BTreeMap::new();
+        for saga in self.sagas.all.values() {
+            *counts.entry(saga.state()).or_insert(0) += 1;
+        }
+        counts
     }
 }
 

@@ -82,6 +82,13 @@ async fn a_trip_is_booked() {
     let told = saga(&cluster, &["cancel", id]).await;
     assert_eq!(told.exit, 1, "{told:?}");
     assert!(told.stderr.contains("SAGA_NOT_CANCELLABLE"), "{told:?}");
+    // Who asks for all banks is not kept from them by those that are none.
+    let audit = cluster.nemcon(&["bank", "audit", "--json"]).await;
+    assert_eq!(audit.exit, 0, "{audit:?}");
+    assert!(audit.stderr.contains("hotels is no bank"), "{audit:?}");
+    let accounts = cluster.nemcon(&["bank", "accounts"]).await;
+    assert_eq!(accounts.exit, 0, "{accounts:?}");
+    assert!(accounts.stdout.contains("bank-b/agency"), "{accounts:?}");
 }
 
 #[tokio::test(flavor = "current_thread")]
