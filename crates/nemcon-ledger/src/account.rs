@@ -110,13 +110,7 @@ impl Statement {
     /// Appends an entry; the oldest goes into the brought-forward line when there
     /// are too many.
     pub fn book(&mut self, entry: Entry) {
-        // Most accounts have a few entries for good: room for as many, not for the
-        // four or eight that a growing queue would take.
-        if self.entries.len() < ENTRIES_GROW_BY_ONE {
-            self.entries.reserve_exact(1);
-        }
-        self.entries.push_back(entry);
-        while self.entries.len() > ENTRIES_KEPT
+        while self.entries.len() >= ENTRIES_KEPT
             && let Some(oldest) = self.entries.pop_front()
         {
             // The sum is a balance the account once had, so it fits; saturating,
@@ -124,6 +118,20 @@ impl Statement {
             let line = &mut self.brought_forward;
             line.sum_minor = line.sum_minor.saturating_add(oldest.amount_minor);
             line.count = line.count.saturating_add(1);
+        }
+        self.make_room();
+        self.entries.push_back(entry);
+    }
+
+    /// Room for one more entry. Most accounts have a few entries for good: room for
+    /// as many, not for the four or eight that a growing queue would take; and none
+    /// ever needs more than what is kept.
+    fn make_room(&mut self) {
+        let kept = self.entries.len();
+        if kept == self.entries.capacity() {
+            let more = if kept < ENTRIES_GROW_BY_ONE { 1 } else { kept };
+            self.entries
+                .reserve_exact(more.min(ENTRIES_KEPT - kept));
         }
     }
 
@@ -173,6 +181,7 @@ mod tests {
         assert_eq!(statement.brought_forward.count, 150);
         assert_eq!(statement.brought_forward.sum_minor, 150 * 151 / 2);
         assert_eq!(statement.sum_minor(), 250 * 251 / 2);
+        assert_eq!(statement.entries.capacity(), ENTRIES_KEPT);
         assert_eq!(statement.entries.front().map(|e| e.amount_minor), Some(151));
     }
 }

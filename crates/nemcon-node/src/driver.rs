@@ -227,6 +227,9 @@ impl<M: Machine, P: Perform<M>> Driver<M, P> {
             self.durable = lsn;
             self.events.push(Wake::Durable(lsn).into());
         }
+        if news.caught_up {
+            self.checkpoints.caught_up();
+        }
         if news.checkpoint_closed {
             self.checkpoints.closed();
         }

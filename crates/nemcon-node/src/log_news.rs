@@ -21,6 +21,8 @@ pub struct News {
     pub durable: Option<Lsn>,
     /// The checkpoint that was being closed is closed.
     pub checkpoint_closed: bool,
+    /// The log has taken in what it was to catch up with.
+    pub caught_up: bool,
     /// How much room the log has, if that is news.
     pub room: Option<Room>,
     /// The log has failed, and will say nothing more.
@@ -80,6 +82,7 @@ impl LogNews {
                 tracing::debug!(first_page, removed_pages, "checkpoint closed");
                 self.with(|news| news.checkpoint_closed = true);
             }
+            LogEvent::CaughtUp => self.with(|news| news.caught_up = true),
             LogEvent::Room(room) => self.with(|news| news.room = Some(room)),
             LogEvent::Failed(error) => self.with(|news| news.failed = Some(error)),
         }

@@ -106,6 +106,11 @@ pub trait Log: Send {
     /// checkpoint was begun.
     fn close_checkpoint(&mut self);
 
+    /// Asks to be told when everything queued so far has been taken in, durable or
+    /// not: [`LogEvent::CaughtUp`]. For whoever has much to hand over and nobody to
+    /// wait for it: it need not all stand in the queue at once.
+    fn catch_up(&mut self);
+
     /// Stops cleanly: flushes all, marks the log clean, waits until that is
     /// durable. Removal of old pages is left to the next checkpoint.
     ///
@@ -133,6 +138,10 @@ impl Log for Box<dyn Log> {
 
     fn close_checkpoint(&mut self) {
         (**self).close_checkpoint();
+    }
+
+    fn catch_up(&mut self) {
+        (**self).catch_up();
     }
 
     fn close(self: Box<Self>) -> Result<(), LogError> {
@@ -165,6 +174,8 @@ pub enum LogEvent {
         /// How many pages were removed.
         removed_pages: u64,
     },
+    /// All that had been queued by the last [`Log::catch_up`] has been taken in.
+    CaughtUp,
     /// The log has stopped for good; nothing follows. What was not said to be
     /// durable may or may not be: only recovery can tell.
     Failed(LogError),

@@ -541,6 +541,10 @@ impl Log for MemLog {
         self.queue.push_back(Command::CloseCheckpoint);
     }
 
+    fn catch_up(&mut self) {
+        self.queue.push_back(Command::CatchUp);
+    }
+
     fn close(self: Box<Self>) -> Result<(), LogError> {
         self.stop().1
     }

@@ -63,6 +63,7 @@ pub(crate) enum Command {
     BeginCheckpoint,
     WriteBack(Vec<Stored>),
     CloseCheckpoint,
+    CatchUp,
     BackUp(Wanted),
 }
 
@@ -169,6 +170,7 @@ impl<S: Store> Writer<S> {
                     self.close_deferred = true;
                 }
                 Command::CloseCheckpoint => self.close_checkpoint()?,
+                Command::CatchUp => (self.notify)(LogEvent::CaughtUp),
                 Command::BackUp(wanted) => self.begin_backup(wanted),
             }
         }

@@ -22,6 +22,7 @@ enum Asked {
     Begin,
     WriteBack(usize),
     Close,
+    CatchUp,
     Stop,
 }
 
@@ -61,6 +62,10 @@ impl Log for Script {
 
     fn close_checkpoint(&mut self) {
         self.note(Asked::Close);
+    }
+
+    fn catch_up(&mut self) {
+        self.note(Asked::CatchUp);
     }
 
     fn close(self: Box<Self>) -> Result<(), LogError> {
@@ -269,11 +274,23 @@ async fn a_checkpoint_is_made_in_pieces_and_in_order() {
     bench.script.take();
     bench.send(Event::Add(RequestId(2))).await;
 
-    let pieces = [(4..260).collect(), (260..304).collect()].map(Asked::Append);
-    let mut order = vec![Asked::Append(vec![3]), Asked::Flush, Asked::Begin];
-    order.extend(pieces);
-    order.extend([Asked::WriteBack(1), Asked::Close]);
-    assert_eq!(bench.script.take(), order);
+    // Each piece waits until the log has taken in the one before.
+    let asked = [Asked::Append(vec![3]), Asked::Flush, Asked::Begin];
+    let pieces = [
+        vec![Asked::Append((4..260).collect())],
+        vec![Asked::Append((260..304).collect())],
+        vec![Asked::WriteBack(1)],
+    ];
+    let mut order = Vec::from(asked);
+    for piece in pieces {
+        order.extend(piece);
+        order.push(Asked::CatchUp);
+        assert_eq!(bench.script.take(), order);
+        order.clear();
+        (bench.log)(LogEvent::CaughtUp);
+        bench.settle().await;
+    }
+    assert_eq!(bench.script.take(), [Asked::Close]);
 
     // One at a time: the next waits for the end of this one, and for as many new
     // records as this one repeated.

@@ -355,6 +355,7 @@ impl<M: Observed> Up<M> {
                 LogEvent::Durable(lsn) => durable = durable.max(lsn),
                 LogEvent::Room(room) => events.push(Wake::Room(room).into()),
                 LogEvent::CheckpointClosed { .. } => self.checkpoints.closed(),
+                LogEvent::CaughtUp => self.checkpoints.caught_up(),
                 LogEvent::Failed(_) => return true,
                 LogEvent::Flushed { .. } => {}
             }

@@ -77,6 +77,7 @@ impl Contestant for Ours {
                 LogEvent::Failed(error) => return Err(error.into()),
                 LogEvent::Flushed { .. }
                 | LogEvent::CheckpointClosed { .. }
+                | LogEvent::CaughtUp
                 | LogEvent::Room(_) => {}
             }
         }

@@ -144,6 +144,7 @@ fn payload_bytes(command: &Command) -> usize {
         Command::Flush
         | Command::BeginCheckpoint
         | Command::CloseCheckpoint
+        | Command::CatchUp
         | Command::BackUp(_) => OVERHEAD,
     }
 }

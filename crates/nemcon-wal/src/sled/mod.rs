@@ -48,8 +48,10 @@ use crate::{Log, Notify, Recovery};
 pub struct Options {
     /// How pages are cut.
     pub limits: Limits,
-    /// The page cache of each of the two databases, in bytes. Small: a log is written, and read only at
-    /// start. (sled's own default is 1 GiB.)
+    /// The page cache of each of the two databases, in bytes. 1 MiB: a log is
+    /// written, and read only at start. sled looks at the limit now and then, in
+    /// 256 places each for itself, so what it holds is a multiple of that. Its own
+    /// default is 1 GiB.
     pub cache_bytes: u64,
     /// Bytes queued for the log's thread beyond which a caller waits for it.
     pub queue_bytes_max: usize,
@@ -67,7 +69,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             limits: Limits::default(),
-            cache_bytes: 8 << 20,
+            cache_bytes: 1 << 20,
             queue_bytes_max: 64 << 20,
             mark_sync_every: Duration::from_secs(1),
             faults: Faults::default(),
@@ -253,6 +255,10 @@ impl Log for SledLog {
 
     fn close_checkpoint(&mut self) {
         self.inbox.push(Command::CloseCheckpoint);
+    }
+
+    fn catch_up(&mut self) {
+        self.inbox.push(Command::CatchUp);
     }
 
     fn close(mut self: Box<Self>) -> Result<(), LogError> {

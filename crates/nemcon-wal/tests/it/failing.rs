@@ -68,6 +68,7 @@ fn write(dir: &Path, faults: &Faults) -> Written {
                 }
                 LogEvent::Flushed { .. }
                 | LogEvent::CheckpointClosed { .. }
+                | LogEvent::CaughtUp
                 | LogEvent::Room(_) => {}
             }
         }

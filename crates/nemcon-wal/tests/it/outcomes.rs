@@ -355,7 +355,10 @@ impl World {
                 }
                 LogEvent::CheckpointClosed { .. } => self.life().phase = Phase::Idle,
                 LogEvent::Failed(error) => panic!("{error}"),
-                LogEvent::Durable(_) | LogEvent::Flushed { .. } | LogEvent::Room(_) => {}
+                LogEvent::Durable(_)
+                | LogEvent::Flushed { .. }
+                | LogEvent::CaughtUp
+                | LogEvent::Room(_) => {}
             }
         }
     }

@@ -84,6 +84,7 @@ fn write_until_killed(dir: &Path, mut notes: File, durability: Durability) {
                 LogEvent::Failed(error) => panic!("{error}"),
                 LogEvent::Flushed { .. }
                 | LogEvent::CheckpointClosed { .. }
+                | LogEvent::CaughtUp
                 | LogEvent::Room(_) => {}
             }
         }
