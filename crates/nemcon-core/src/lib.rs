@@ -51,6 +51,7 @@ pub mod parking;
 pub mod participant;
 pub mod planted;
 pub mod reason;
+mod remembered;
 pub mod resource;
 pub mod saga;
 pub mod time;

@@ -130,8 +130,7 @@ impl Statement {
         let kept = self.entries.len();
         if kept == self.entries.capacity() {
             let more = if kept < ENTRIES_GROW_BY_ONE { 1 } else { kept };
-            self.entries
-                .reserve_exact(more.min(ENTRIES_KEPT - kept));
+            self.entries.reserve_exact(more.min(ENTRIES_KEPT - kept));
         }
     }
 

@@ -6,32 +6,10 @@
 //! that may have run is told from one that cannot have.
 //!
 //! There may be a million of them, so what stays of each to the last is small.
-//! On the disk an outcome is in the log's records until the next checkpoint,
-//! then in a chunk of the stored data:
-//!
-//! ```text
-//!   ends ──▶ in the log ──write-back──▶ in a chunk ──all forgotten──▶ removed
-//! ```
-//!
-//! - A checkpoint does not repeat an outcome: all that ended before its
-//!   write-back began is in chunks when it closes, and the records of what ended
-//!   later stand behind its beginning.
-//! - What is forgotten must not come to be unknown by a crash, or it could run
-//!   again. So the watermark is written down before what bears witness goes: when
-//!   an outcome is forgotten that is in no chunk, and when the last of a chunk is.
-//!   The log makes that record durable before it removes the chunk.
-//! - A chunk that has lost some of its outcomes keeps them on the disk. After a
-//!   crash they are remembered once more, which does no harm.
-//! - A chunk's number is free when its removal has been handed to the log, which
-//!   does things in order: until then the old chunk bears witness, and after that
-//!   the new one, or the records it was made of.
-//!
-//! Chunks go when the highest of their ids do. A client whose clock is ahead may
-//! put a high one into each, so on the disk is what ended while outcomes are
-//! remembered, and for as long before as an id may be ahead.
+//! [`crate::remembered`] says how they lie in memory and in the stored data.
 
 mod attempts;
-mod shelf;
+mod kept;
 mod stored;
 
 use alloc::boxed::Box;
@@ -40,7 +18,7 @@ use alloc::vec::Vec;
 use core::hash::{Hash, Hasher};
 
 use attempts::Attempts;
-use shelf::{CHUNK_MAX, Home, Kept, Shelf, ShortHash, Times};
+use kept::{Home, Kept, ShortHash, Times};
 use stored::Writer;
 
 use super::event::{BranchView, Ending, Report, State};
@@ -52,10 +30,9 @@ use crate::id::{Lsn, Position, TransactionId};
 use crate::machine::Stored;
 use crate::message::{OperationsHash, Outcome, Payload};
 use crate::reason::{Reason, Refusal};
+use crate::remembered::chunks::{Chunk, Chunks, Ended};
+use crate::remembered::shelf::Shelf;
 use crate::time::{Millis, Span};
-
-/// Chunks made at one go, about 55 outcomes each: a third of a millisecond.
-const CHUNKS_AT_ONCE: usize = 12;
 
 /// One finished transaction, as it ends.
 #[derive(Clone, Debug)]
@@ -87,17 +64,10 @@ pub(super) struct Known<'a> {
     particulars: Option<&'a Particulars>,
 }
 
-/// A write-back under way.
-#[derive(Clone, Debug, Default)]
-struct Round {
-    ended: VecDeque<(TransactionId, Lsn)>,
-    removed: Vec<u32>,
-}
-
 /// All remembered outcomes.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Memory {
-    outcomes: Shelf,
+    outcomes: Shelf<Kept>,
     /// Why those that aborted did, encoded: that is half as large.
     causes: BTreeMap<TransactionId, Box<[u8]>>,
     /// Committed attempts, for participants that ask late.
@@ -107,18 +77,21 @@ pub(super) struct Memory {
     particulars: BTreeMap<TransactionId, Particulars>,
     /// Ids up to this time may have been forgotten.
     forgotten: Millis,
-    /// How many outcomes of each chunk are still remembered. Where none is, the
-    /// chunk waits to be removed.
-    chunks: BTreeMap<u32, u32>,
-    /// The number given to the newest chunk.
-    last_chunk: u32,
-    /// What has ended since the last write-back, and the record that says so.
-    ended: VecDeque<(TransactionId, Lsn)>,
-    /// Chunks of which all is forgotten.
-    removed: Vec<u32>,
-    /// The record of the newest watermark.
-    watermark_lsn: Lsn,
-    round: Option<Round>,
+    chunks: Chunks,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self {
+            outcomes: Shelf::default(),
+            causes: BTreeMap::new(),
+            committed: Attempts::default(),
+            recent: VecDeque::new(),
+            particulars: BTreeMap::new(),
+            forgotten: Millis(0),
+            chunks: Chunks::new(stored::KEY),
+        }
+    }
 }
 
 impl Fingerprint for Memory {
@@ -131,11 +104,6 @@ impl Fingerprint for Memory {
             particulars: _,
             forgotten,
             chunks: _,
-            last_chunk: _,
-            ended: _,
-            removed: _,
-            watermark_lsn: _,
-            round: _,
         } = self;
         all(outcomes.iter(), into, |kept, into| {
             let logged = kept.home() != Home::None;
@@ -191,7 +159,9 @@ impl Memory {
             // An id ends once.
             return;
         }
-        self.ended.extend(logged.map(|lsn| (transaction, lsn)));
+        if let Some(lsn) = logged {
+            self.chunks.note_ended(transaction, lsn);
+        }
         let results = match ending {
             Ending::Committed(results) => {
                 self.committed.insert(attempt);
@@ -291,30 +261,19 @@ impl Memory {
             witness_goes |= match kept.home() {
                 Home::None => false,
                 Home::Log => true,
-                Home::Chunk(chunk) => self.leave(chunk),
+                Home::Chunk(chunk) => self.chunks.leave(chunk),
             };
         }
         if witness_goes {
-            self.watermark_lsn = log(self.forgotten);
+            self.chunks.note_watermark(log(self.forgotten));
         }
-    }
-
-    /// Notes that an outcome of a chunk is forgotten; whether it was the last.
-    fn leave(&mut self, number: u32) -> bool {
-        let Some(remembered) = self.chunks.get_mut(&number) else {
-            return false;
-        };
-        *remembered = remembered.saturating_sub(1);
-        let last = *remembered == 0;
-        if last {
-            self.removed.push(number);
-        }
-        last
     }
 
     /// Takes a chunk that was written back before the restart.
     pub(super) fn load(&mut self, stored: &Stored) -> Result<(), CorruptLog> {
-        let number = stored::number(&stored.key)?;
+        let number = self.chunks.number(&stored.key);
+        let number =
+            number.ok_or_else(|| CorruptLog::value(&stored.key, "no key of a coordinator"))?;
         let Some(value) = &stored.value else {
             return Ok(());
         };
@@ -336,85 +295,47 @@ impl Memory {
                 }
             }
         })?;
-        self.last_chunk = self.last_chunk.max(number);
-        self.chunks.insert(number, remembered);
-        if remembered == 0 {
-            self.removed.push(number);
-        }
+        self.chunks.note_loaded(number, remembered);
         Ok(())
     }
 
     /// The next chunks to be written or removed, a few at a time; nothing at the
     /// end of a round. A round is about what has ended before its beginning.
     pub(super) fn take_changed(&mut self, max: usize) -> Vec<Stored> {
-        let mut round = self.round.take().unwrap_or_else(|| Round {
-            ended: core::mem::take(&mut self.ended),
-            removed: core::mem::take(&mut self.removed),
-        });
-        let mut values = Vec::new();
-        while values.len() < max {
-            let Some(number) = round.removed.pop() else {
-                break;
-            };
-            self.chunks.remove(&number);
-            values.push(Stored {
-                key: stored::key(number),
-                value: None,
-                lsn: self.watermark_lsn,
-            });
-        }
-        while values.len() < max.min(CHUNKS_AT_ONCE) {
-            let Some(chunk) = self.write(&mut round.ended) else {
-                break;
-            };
-            values.push(chunk);
-        }
-        if !values.is_empty() {
-            self.round = Some(round);
-        }
-        values
+        let (outcomes, causes) = (&mut self.outcomes, &self.causes);
+        self.chunks
+            .take_changed(max, |number, ended| fill(outcomes, causes, number, ended))
     }
+}
 
-    /// Moves the next outcomes into a chunk of their own; none when there are no
-    /// more.
-    fn write(&mut self, ended: &mut VecDeque<(TransactionId, Lsn)>) -> Option<Stored> {
-        let number = self.free_number();
-        let (mut chunk, mut remembered, mut newest) = (None, 0, Lsn(0));
-        while chunk.as_ref().is_none_or(|chunk: &Writer| !chunk.is_full())
-            && let Some((transaction, lsn)) = ended.pop_front()
-        {
-            // What was forgotten meanwhile is in the watermark.
-            let kept = self.outcomes.get_mut(transaction);
-            if let Some(kept) = kept.filter(|kept| kept.home() == Home::Log) {
-                kept.set_home(Home::Chunk(number));
-                let since = kept.at;
-                let cause = self.causes.get(&transaction).map(AsRef::as_ref);
-                let chunk = chunk.get_or_insert_with(|| Writer::new(since));
-                chunk.push(kept, cause);
-                remembered += 1;
-                newest = newest.max(lsn);
-            }
-        }
-        let value = chunk?.finish();
-        self.chunks.insert(number, remembered);
-        self.last_chunk = number;
-        Some(Stored {
-            key: stored::key(number),
-            value: Some(value),
-            lsn: newest,
-        })
-    }
-
-    /// The next number that no chunk has: they may come round again in some years.
-    fn free_number(&self) -> u32 {
-        let mut number = self.last_chunk;
-        loop {
-            number = if number < CHUNK_MAX { number + 1 } else { 1 };
-            if !self.chunks.contains_key(&number) {
-                return number;
-            }
+/// Moves the next outcomes into a chunk of their own; none when there are no more.
+fn fill(
+    outcomes: &mut Shelf<Kept>,
+    causes: &BTreeMap<TransactionId, Box<[u8]>>,
+    number: u32,
+    ended: &mut Ended,
+) -> Option<Chunk> {
+    let (mut writer, mut remembered, mut newest) = (None, 0, Lsn(0));
+    while writer.as_ref().is_none_or(|it: &Writer| !it.is_full())
+        && let Some((transaction, lsn)) = ended.pop_front()
+    {
+        // What was forgotten meanwhile is in the watermark.
+        let kept = outcomes.get_mut(transaction);
+        if let Some(kept) = kept.filter(|kept| kept.home() == Home::Log) {
+            kept.set_home(Home::Chunk(number));
+            let since = kept.at;
+            let cause = causes.get(&transaction).map(AsRef::as_ref);
+            let writer = writer.get_or_insert_with(|| Writer::new(since));
+            writer.push(kept, cause);
+            remembered += 1;
+            newest = newest.max(lsn);
         }
     }
+    Some(Chunk {
+        value: writer?.finish(),
+        remembered,
+        newest,
+    })
 }
 
 impl Known<'_> {
@@ -506,8 +427,6 @@ mod tests {
     use super::*;
     use crate::id::{Epoch, Sequence};
 
-    const HOUR: Span = Span::from_secs(3_600);
-
     fn id(number: u64) -> TransactionId {
         TransactionId::from_parts(Millis(number), 0)
     }
@@ -541,14 +460,6 @@ mod tests {
         }
     }
 
-    fn numbers(written: &[Stored]) -> Vec<(u32, bool)> {
-        let number = |it: &Stored| stored::number(&it.key).expect("a key of ours");
-        written
-            .iter()
-            .map(|it| (number(it), it.value.is_some()))
-            .collect()
-    }
-
     #[test]
     fn an_id_ends_once() {
         let mut memory = Memory::default();
@@ -557,37 +468,6 @@ mod tests {
         assert_eq!(memory.len(), 1);
         assert_eq!(write_back(&mut memory).len(), 1);
         assert_eq!(memory.transaction_of(Position::default()), None);
-    }
-
-    #[test]
-    fn numbers_of_chunks_come_round_and_are_not_given_twice() {
-        let mut before = Memory::default();
-        end(&mut before, 5);
-        let written = write_back(&mut before);
-        let again = |number| Stored {
-            key: stored::key(number),
-            ..written[0].clone()
-        };
-        // One outcome cannot be in two chunks; to the second it is no loss.
-        let mut memory = Memory::default();
-        memory.load(&again(2)).expect("a chunk");
-        memory.load(&again(CHUNK_MAX)).expect("a chunk");
-        assert!(memory.load(&again(0)).is_err());
-        assert!(memory.load(&again(CHUNK_MAX + 1)).is_err());
-
-        end(&mut memory, 6);
-        let removed_and_first = [(CHUNK_MAX, false), (1, true)];
-        assert_eq!(numbers(&write_back(&mut memory)), removed_and_first);
-        // 2 is taken, by what waits to be removed as well.
-        memory.forget(Millis(7), 1, HOUR, |_| Lsn(7));
-        assert_eq!(memory.forgotten(), Millis(5));
-        memory.last_chunk = 1;
-        let next = memory.free_number();
-        assert_eq!(next, 3);
-        let removed = write_back(&mut memory);
-        assert_eq!(numbers(&removed), [(2, false)]);
-        assert_eq!(removed[0].lsn, Lsn(7), "after the watermark");
-        assert_eq!(memory.free_number(), 2);
     }
 
     #[test]
@@ -604,8 +484,10 @@ mod tests {
         }
         let all = |memory: &Memory| alloc::format!("{:?}", memory.outcomes);
         assert_eq!(all(&loaded), all(&memory));
-        assert_eq!(loaded.chunks, memory.chunks);
-        assert_eq!(loaded.last_chunk, memory.last_chunk);
+        assert_eq!(
+            alloc::format!("{:?}", loaded.chunks),
+            alloc::format!("{:?}", memory.chunks)
+        );
         assert!(write_back(&mut loaded).is_empty());
     }
 }

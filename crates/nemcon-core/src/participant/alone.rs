@@ -2,82 +2,116 @@
 //!
 //! A one-phase commit leaves no record at the coordinator, so the promise that a
 //! transaction id never runs twice is kept here: for as long as a client may ask,
-//! and durably.
+//! and durably. [`crate::remembered`] says how they lie in memory and in the stored
+//! data.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::hash::{Hash, Hasher};
 
+use minicbor::{Decode, Encode};
+
 use super::record::AloneEnding;
+use crate::codec::{Codec, CorruptLog};
 use crate::fingerprint::{all, missing};
 use crate::id::{AttemptId, Lsn, TransactionId};
+use crate::machine::Stored;
 use crate::message::OperationsHash;
-use crate::reason::Refusal;
+use crate::remembered::chunks::{CHUNK_BYTES, Chunk, Chunks, Ended};
+use crate::remembered::shelf::{Shelf, Shelved};
 use crate::time::{Millis, Span};
-
-/// Results of operations, each in the resource's own encoding behind its length (4,
-/// big-endian). There may be a million of these, and as values of the resource they
-/// would take more memory.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Results(Box<[u8]>);
-
-impl Results {
-    pub(super) fn new(results: impl IntoIterator<Item = Vec<u8>>) -> Self {
-        let mut bytes = Vec::new();
-        for result in results {
-            // No record is that long.
-            let length = u32::try_from(result.len()).unwrap_or(u32::MAX);
-            bytes.extend_from_slice(&length.to_be_bytes());
-            bytes.extend_from_slice(&result);
-        }
-        Self(bytes.into_boxed_slice())
-    }
-
-    pub(super) fn iter(&self) -> impl Iterator<Item = &[u8]> {
-        let mut rest = &*self.0;
-        core::iter::from_fn(move || {
-            let (length, behind) = rest.split_first_chunk()?;
-            let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
-            let (result, behind) = behind.split_at_checked(length)?;
-            rest = behind;
-            Some(result)
-        })
-    }
-}
-
-/// How one ended.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Ending {
-    Committed(Results),
-    Aborted(Box<Refusal>),
-}
 
 /// One transaction decided alone.
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
+    pub(super) transaction: TransactionId,
     pub(super) attempt: AttemptId,
     pub(super) hash: OperationsHash,
-    pub(super) ending: Ending,
-    /// Its record. Nothing is said of it before that is durable.
+    pub(super) ending: AloneEnding,
+    /// Nothing is said of it before this record is durable.
     pub(super) lsn: Lsn,
     pub(super) at: Millis,
+}
+
+/// What of it is needed only when somebody asks again, as bytes: there may be a
+/// million, and results as values of the resource would take more memory.
+#[derive(Encode, Decode)]
+struct Told {
+    #[n(0)]
+    attempt: AttemptId,
+    #[n(1)]
+    hash: OperationsHash,
+    #[n(2)]
+    ending: AloneEnding,
+}
+
+/// Where one is kept besides memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Home {
+    /// In the log, as this record, until the next write-back.
+    Log(Lsn),
+    /// In this chunk of the stored data.
+    Chunk(u32),
+}
+
+/// One as it is kept.
+#[derive(Clone, Debug)]
+struct Kept {
+    transaction: TransactionId,
+    at: Millis,
+    home: Home,
+    /// [`Told`].
+    told: Box<[u8]>,
+}
+
+impl Shelved for Kept {
+    fn transaction(&self) -> TransactionId {
+        self.transaction
+    }
+}
+
+impl Kept {
+    /// The record that must be durable before anything is said.
+    const fn lsn(&self) -> Lsn {
+        match self.home {
+            Home::Log(lsn) => lsn,
+            // No value is written before its record is durable.
+            Home::Chunk(_) => Lsn(0),
+        }
+    }
+
+    fn entry(&self) -> Result<Entry, CorruptLog> {
+        let Told {
+            attempt,
+            hash,
+            ending,
+        } = Told::from_bytes(&self.told)?;
+        Ok(Entry {
+            transaction: self.transaction,
+            attempt,
+            hash,
+            ending,
+            lsn: self.lsn(),
+            at: self.at,
+        })
+    }
 }
 
 /// Remembered transactions, lowest id (and so lowest time) first.
 #[derive(Clone, Debug)]
 pub(super) struct Memory {
-    /// Boxed: ids come in order, which leaves the nodes of the tree half empty.
-    entries: BTreeMap<TransactionId, Box<Entry>>,
+    entries: Shelf<Kept>,
     /// Ids up to this time may have been forgotten.
     forgotten: Millis,
+    chunks: Chunks,
 }
 
 impl Default for Memory {
     fn default() -> Self {
         Self {
-            entries: BTreeMap::new(),
+            entries: Shelf::default(),
             forgotten: Millis(0),
+            chunks: Chunks::new(KEY),
         }
     }
 }
@@ -85,40 +119,58 @@ impl Default for Memory {
 impl Memory {
     /// Hashes what next steps depend on.
     pub(super) fn fingerprint<H: Hasher>(&self, durable: Lsn, into: &mut H) {
-        let Self { entries, forgotten } = self;
-        all(entries.iter(), into, |(transaction, entry), into| {
-            let Entry {
-                attempt,
-                hash,
-                ending,
-                lsn,
+        let Self {
+            entries,
+            forgotten,
+            chunks: _,
+        } = self;
+        all(entries.iter(), into, |kept, into| {
+            let Kept {
+                transaction,
                 at: _,
-            } = &**entry;
-            (transaction, attempt, hash, ending).hash(into);
-            missing(*lsn, durable).hash(into);
+                home: _,
+                told,
+            } = kept;
+            (transaction, told).hash(into);
+            missing(kept.lsn(), durable).hash(into);
         });
         forgotten.hash(into);
     }
-}
 
-impl Memory {
-    pub(super) fn get(&self, transaction: TransactionId) -> Option<&Entry> {
-        self.entries.get(&transaction).map(Box::as_ref)
+    pub(super) fn contains(&self, transaction: TransactionId) -> bool {
+        self.entries.get(transaction).is_some()
     }
 
-    pub(super) fn insert(&mut self, transaction: TransactionId, entry: Entry) {
-        self.entries.insert(transaction, Box::new(entry));
+    /// What is remembered of a transaction. None also where it cannot be read, which
+    /// what was written here, or checked when it was loaded, always can.
+    pub(super) fn get(&self, transaction: TransactionId) -> Option<Entry> {
+        self.entries.get(transaction)?.entry().ok()
     }
 
-    pub(super) fn entries_after(
-        &self,
-        after: Option<TransactionId>,
-    ) -> impl Iterator<Item = (TransactionId, &Entry)> {
-        use core::ops::Bound::{Excluded, Unbounded};
-        let from = after.map_or(Unbounded, Excluded);
-        self.entries
-            .range((from, Unbounded))
-            .map(|(id, entry)| (*id, &**entry))
+    pub(super) fn insert(&mut self, entry: Entry) {
+        let Entry {
+            transaction,
+            attempt,
+            hash,
+            ending,
+            lsn,
+            at,
+        } = entry;
+        let told = Told {
+            attempt,
+            hash,
+            ending,
+        };
+        let kept = Kept {
+            transaction,
+            at,
+            home: Home::Log(lsn),
+            told: told.to_bytes().into(),
+        };
+        // An id is decided once.
+        if self.entries.insert(kept) {
+            self.chunks.note_ended(transaction, lsn);
+        }
     }
 
     pub(super) const fn forgotten(&self) -> Millis {
@@ -134,34 +186,138 @@ impl Memory {
         self.forgotten.0 > 0 && transaction.minted_at() <= self.forgotten
     }
 
-    /// Forgets, lowest id first, what is beyond `max` or older than `age`.
-    ///
-    /// The watermark needs no record here: the log has the forgotten until a
-    /// checkpoint leaves them out, and a checkpoint writes the watermark both
-    /// before and after what is still remembered.
-    pub(super) fn forget(&mut self, now: Millis, max: usize, age: Span) {
-        while let Some(first) = self.entries.first_entry() {
-            let old = now.since(first.get().at) > age;
-            let transaction = *first.key();
+    /// Forgets, lowest id first, what is beyond `max` or older than `age`. Where
+    /// what bears witness goes with it, `log` has to append the watermark, and says
+    /// as which record.
+    pub(super) fn forget(
+        &mut self,
+        now: Millis,
+        max: usize,
+        age: Span,
+        log: impl FnOnce(Millis) -> Lsn,
+    ) {
+        let mut witness_goes = false;
+        while let Some(first) = self.entries.first() {
+            let old = now.since(first.at) > age;
             if !old && self.entries.len() <= max {
-                return;
+                break;
             }
-            self.entries.pop_first();
-            self.set_forgotten(transaction.minted_at());
+            let Some(kept) = self.entries.pop_first() else {
+                break;
+            };
+            self.set_forgotten(kept.transaction.minted_at());
+            witness_goes |= match kept.home {
+                Home::Log(_) => true,
+                Home::Chunk(chunk) => self.chunks.leave(chunk),
+            };
         }
+        if witness_goes {
+            self.chunks.note_watermark(log(self.forgotten));
+        }
+    }
+
+    /// Which chunk of this memory a stored key is of, if it is one's.
+    pub(super) fn chunk_of(&self, key: &[u8]) -> Option<u32> {
+        self.chunks.number(key)
+    }
+
+    /// Takes a chunk that was written back before the restart; `check` has a look at
+    /// each.
+    pub(super) fn load(
+        &mut self,
+        number: u32,
+        stored: &Stored,
+        mut check: impl FnMut(&Entry) -> Result<(), CorruptLog>,
+    ) -> Result<(), CorruptLog> {
+        let Some(value) = &stored.value else {
+            return Ok(());
+        };
+        let mut remembered = 0;
+        let [VERSION, rest @ ..] = value.as_slice() else {
+            let found = value.first().copied().unwrap_or_default();
+            let why = alloc::format!("format version {found}; this program reads {VERSION}");
+            return Err(CorruptLog::value(&stored.key, why));
+        };
+        let mut rest = rest;
+        while !rest.is_empty() {
+            let kept = read(&mut rest, number)
+                .ok_or_else(|| CorruptLog::value(&stored.key, "the chunk is cut off"))?;
+            check(&kept.entry()?)?;
+            remembered += u32::from(self.entries.insert(kept));
+        }
+        self.chunks.note_loaded(number, remembered);
+        Ok(())
+    }
+
+    /// Settles what the write-back under way is about.
+    pub(super) fn begin_round(&mut self) {
+        self.chunks.begin_round();
+    }
+
+    /// The next chunks to be written or removed; nothing at the end of a round.
+    pub(super) fn take_changed(&mut self, max: usize) -> Vec<Stored> {
+        let entries = &mut self.entries;
+        self.chunks
+            .take_changed(max, |number, ended| fill(entries, number, ended))
     }
 }
 
-impl From<&Ending> for AloneEnding {
-    fn from(ending: &Ending) -> Self {
-        match ending {
-            Ending::Committed(results) => {
-                let results = results.iter().map(|bytes| bytes.to_vec().into());
-                Self::Committed(results.collect())
+/// What the keys of chunks begin with; the number follows, big-endian. See
+/// [`super::stored`] for what sets it apart from the resource's own.
+const KEY: &[u8] = b"\xffalone/";
+
+/// The format of a chunk: this byte, then for each transaction its id (16 bytes),
+/// when it was decided (8), how many bytes follow (4), and those: [`Told`].
+const VERSION: u8 = 1;
+
+/// Moves the next that were decided into a chunk of their own; none when there are no
+/// more.
+fn fill(entries: &mut Shelf<Kept>, number: u32, ended: &mut Ended) -> Option<Chunk> {
+    let (mut value, mut remembered, mut newest) = (Vec::new(), 0, Lsn(0));
+    while value.len() < CHUNK_BYTES
+        && let Some((transaction, lsn)) = ended.pop_front()
+    {
+        // What was forgotten meanwhile is in the watermark.
+        let kept = entries.get_mut(transaction);
+        if let Some(kept) = kept.filter(|kept| matches!(kept.home, Home::Log(_))) {
+            kept.home = Home::Chunk(number);
+            if value.is_empty() {
+                value.push(VERSION);
             }
-            Ending::Aborted(refusal) => Self::Aborted((**refusal).clone()),
+            write(kept, &mut value);
+            remembered += 1;
+            newest = newest.max(lsn);
         }
     }
+    (remembered > 0).then_some(Chunk {
+        value,
+        remembered,
+        newest,
+    })
+}
+
+fn write(kept: &Kept, into: &mut Vec<u8>) {
+    into.extend_from_slice(kept.transaction.uuid().as_bytes());
+    into.extend_from_slice(&kept.at.0.to_be_bytes());
+    // No record is that long.
+    let length = u32::try_from(kept.told.len()).unwrap_or(u32::MAX);
+    into.extend_from_slice(&length.to_be_bytes());
+    into.extend_from_slice(&kept.told);
+}
+
+fn read(from: &mut &[u8], chunk: u32) -> Option<Kept> {
+    let (id, rest) = from.split_first_chunk()?;
+    let (at, rest) = rest.split_first_chunk()?;
+    let (length, rest) = rest.split_first_chunk()?;
+    let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
+    let (told, rest) = rest.split_at_checked(length)?;
+    *from = rest;
+    Some(Kept {
+        transaction: TransactionId::new(uuid::Uuid::from_bytes(*id)).ok()?,
+        at: Millis(u64::from_be_bytes(*at)),
+        home: Home::Chunk(chunk),
+        told: told.into(),
+    })
 }
 
 #[cfg(test)]
@@ -169,19 +325,112 @@ mod tests {
     use alloc::vec;
 
     use super::*;
+    use crate::id::{CoordinatorId, Position};
+    use crate::reason::{Reason, Refusal};
+
+    const HOUR: Span = Span::from_secs(3_600);
+
+    fn id(number: u64) -> TransactionId {
+        TransactionId::from_parts(Millis(number), 0)
+    }
+
+    fn decide(memory: &mut Memory, number: u64) {
+        let ending = match number % 3 {
+            0 => AloneEnding::Aborted(Refusal::new(Reason::INTERNAL, "no")),
+            1 => AloneEnding::Committed(vec![]),
+            _ => AloneEnding::Committed(vec![vec![7; 40].into(), vec![].into()]),
+        };
+        memory.insert(Entry {
+            transaction: id(number),
+            attempt: AttemptId {
+                coordinator: CoordinatorId::new(uuid::Uuid::from_u128(1)),
+                position: Position::default(),
+            },
+            hash: OperationsHash([7; 32]),
+            ending,
+            lsn: Lsn(number),
+            at: Millis(number),
+        });
+    }
+
+    fn write_back(memory: &mut Memory) -> Vec<Stored> {
+        let mut all = Vec::new();
+        loop {
+            let piece = memory.take_changed(5);
+            if piece.is_empty() {
+                return all;
+            }
+            all.extend(piece);
+        }
+    }
+
+    fn load(memory: &mut Memory, stored: &Stored) -> Result<(), CorruptLog> {
+        let number = memory.chunk_of(&stored.key).expect("a key of ours");
+        memory.load(number, stored, |_| Ok(()))
+    }
 
     #[test]
-    fn results_come_back_as_they_were() {
-        for results in [
-            vec![],
-            vec![vec![]],
-            vec![vec![1, 2, 3], vec![], vec![0; 300]],
-        ] {
-            let packed = Results::new(results.clone());
-            assert_eq!(
-                packed.iter().map(<[u8]>::to_vec).collect::<Vec<_>>(),
-                results
-            );
+    fn what_is_loaded_is_what_was_written() {
+        let mut memory = Memory::default();
+        for number in 1..=100 {
+            decide(&mut memory, number);
         }
+        let written = write_back(&mut memory);
+        assert!(written.len() > 3, "{} chunks", written.len());
+        let mut loaded = Memory::default();
+        for chunk in &written {
+            load(&mut loaded, chunk).expect("a chunk");
+        }
+        assert_eq!(alloc::format!("{loaded:?}"), alloc::format!("{memory:?}"));
+        assert!(write_back(&mut loaded).is_empty());
+    }
+
+    #[test]
+    fn a_chunk_that_was_cut_or_is_of_another_format_is_refused() {
+        let mut memory = Memory::default();
+        decide(&mut memory, 2);
+        let [chunk] = write_back(&mut memory).try_into().expect("one chunk");
+        let value = chunk.value.clone().expect("a value");
+        for end in 2..value.len() {
+            let cut = Stored {
+                value: Some(value[..end].to_vec()),
+                ..chunk.clone()
+            };
+            assert!(load(&mut Memory::default(), &cut).is_err(), "{end}");
+        }
+        let mut other = value;
+        other[0] = 9;
+        let other = Stored {
+            value: Some(other),
+            ..chunk
+        };
+        let error = load(&mut Memory::default(), &other).expect_err("another format");
+        assert!(
+            alloc::format!("{error}").contains("format version 9"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn the_watermark_is_written_down_before_what_bears_witness_goes() {
+        let mut memory = Memory::default();
+        let mut logged = Vec::new();
+        for number in 1..=3 {
+            decide(&mut memory, number);
+        }
+        write_back(&mut memory);
+        decide(&mut memory, 4);
+        // One chunk has 1, 2 and 3; 4 is in the log only.
+        for (now, known) in [(4, 3), (5, 2), (6, 1), (7, 0)] {
+            memory.forget(Millis(now), known, HOUR, |through| {
+                logged.push(through.0);
+                Lsn(now)
+            });
+        }
+        assert_eq!(logged, [3, 4]);
+        assert!(memory.may_have_forgotten(id(4)) && !memory.contains(id(4)));
+        let removed = write_back(&mut memory);
+        assert_eq!(removed.len(), 1);
+        assert_eq!((&removed[0].value, removed[0].lsn), (&None, Lsn(7)));
     }
 }

@@ -403,7 +403,7 @@ impl<R: Resource> Participant<R> {
             .settings
             .planted
             .has(Bug::AloneForgottenWithoutWatermark);
-        let unreadable = self.alone.get(transaction).is_some();
+        let unreadable = self.alone.contains(transaction);
         let forgotten = unreadable || self.alone.may_have_forgotten(transaction) && !unmarked;
         // What only reads may be read again.
         let only_reads = match &work {

@@ -42,6 +42,7 @@ mod pieces;
 pub mod record;
 mod replay;
 mod restored;
+mod stored;
 pub mod view;
 mod waits;
 mod work;
@@ -399,11 +400,7 @@ impl<R: Resource> Machine for Participant<R> {
     }
 
     fn load(&mut self, stored: Stored) -> Result<(), CorruptLog> {
-        if let Some(value) = &stored.value {
-            self.resource.load(&stored.key, value)?;
-        }
-        self.stored.insert(stored.key, stored.lsn);
-        Ok(())
+        self.load_value(&stored)
     }
 
     fn replay(&mut self, lsn: Lsn, record: Record) -> Result<(), CorruptLog> {
@@ -419,22 +416,7 @@ impl<R: Resource> Machine for Participant<R> {
     }
 
     fn take_changed(&mut self, max: usize) -> Vec<Stored> {
-        let changed = &mut self.changed;
-        let round = self.round.get_or_insert_with(|| core::mem::take(changed));
-        let mut values = Vec::new();
-        while values.len() < max
-            && let Some((key, lsn)) = round.pop_first()
-        {
-            // It may have changed again since the round began; then the value is
-            // as of that record.
-            let lsn = changed.get(&key).copied().unwrap_or(lsn);
-            let value = self.resource.stored(&key);
-            values.push(Stored { key, value, lsn });
-        }
-        if values.is_empty() {
-            self.round = None;
-        }
-        values
+        self.take_changed_values(max)
     }
 
     fn next_deadline(&self) -> Option<Millis> {

@@ -1,7 +1,6 @@
 //! The log's side: what a record means after a restart, and which records a
 //! checkpoint must repeat.
 
-use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -10,10 +9,11 @@ use super::attempt::{Asking, Attempt, ByHand, Finished, Phase, Promise};
 use super::ending::state_of;
 use super::event::State;
 use super::record::{AloneEnding, DecidedAlone, Prepared, Record, ResolvedByHand};
-use super::{Damage, Output, Participant, Timer, alone};
+use super::{Damage, Output, Participant, Timer, alone, stored};
 use crate::codec::CorruptLog;
 use crate::id::{AttemptId, Lsn, TransactionId};
 use crate::lock::{Grant, LockKey, Mode};
+use crate::machine::Stored;
 use crate::message::Outcome;
 use crate::planted::Bug;
 use crate::resource::Resource;
@@ -28,7 +28,6 @@ enum Stage {
     #[default]
     Bounds,
     Attempts(Option<AttemptId>),
-    Alone(Option<TransactionId>),
     Damage,
     End,
 }
@@ -179,37 +178,78 @@ impl<R: Resource> Participant<R> {
             redo,
             at,
         } = record;
-        if self.alone.get(transaction).is_some() {
-            return Ok(());
-        }
-        let (ending, state) = match ending {
-            AloneEnding::Committed(results) => {
-                for bytes in &results {
-                    self.resource.decode_result(bytes)?;
-                }
-                let results = alone::Results::new(results.into_iter().map(Into::into));
-                (alone::Ending::Committed(results), State::Committed)
-            }
-            AloneEnding::Aborted(refusal) => {
-                (alone::Ending::Aborted(Box::new(refusal)), State::Aborted)
-            }
-        };
+        // Also where it is remembered already: its chunk may have been written back
+        // and what it has changed not yet.
         if !redo.is_empty() {
             let redo = self.resource.decode_redo(&redo)?;
             self.apply(lsn, &redo);
         }
-        self.alone.insert(
+        check_results(&self.resource, &ending)?;
+        let state = match ending {
+            AloneEnding::Committed(_) => State::Committed,
+            AloneEnding::Aborted(_) => State::Aborted,
+        };
+        self.alone.insert(alone::Entry {
             transaction,
-            alone::Entry {
-                attempt,
-                hash,
-                ending,
-                lsn,
-                at,
-            },
-        );
+            attempt,
+            hash,
+            ending,
+            lsn,
+            at,
+        });
         self.replay_finished(attempt, state, at, Finished::DecidedAlone);
+        if let Some(attempt) = self.attempts.get_mut(&attempt) {
+            attempt.transaction = transaction;
+        }
         Ok(())
+    }
+
+    /// Takes a value that was written back before the restart.
+    pub(super) fn load_value(&mut self, stored: &Stored) -> Result<(), CorruptLog> {
+        if let Some(key) = stored::resource_key(&stored.key) {
+            if let Some(value) = &stored.value {
+                self.resource.load(key, value)?;
+            }
+            self.stored.insert(key.to_vec(), stored.lsn);
+            return Ok(());
+        }
+        let chunk = self.alone.chunk_of(&stored.key);
+        let chunk = chunk.ok_or_else(|| {
+            let why = "no key of this program's; a newer one may have written it";
+            CorruptLog::value(&stored.key, why)
+        })?;
+        let resource = &self.resource;
+        self.alone.load(chunk, stored, |entry| {
+            check_results(resource, &entry.ending)
+        })
+    }
+
+    /// The next values to be written back, the resource's before our own; nothing at
+    /// the end of a round.
+    pub(super) fn take_changed_values(&mut self, max: usize) -> Vec<Stored> {
+        if self.round.is_none() {
+            self.alone.begin_round();
+        }
+        let changed = &mut self.changed;
+        let round = self.round.get_or_insert_with(|| core::mem::take(changed));
+        let mut values = Vec::new();
+        while values.len() < max
+            && let Some((key, lsn)) = round.pop_first()
+        {
+            // It may have changed again since the round began; then the value is
+            // as of that record.
+            let lsn = changed.get(&key).copied().unwrap_or(lsn);
+            let value = self.resource.stored(&key);
+            let key = stored::key(key);
+            values.push(Stored { key, value, lsn });
+        }
+        if values.is_empty() {
+            values = self.alone.take_changed(max);
+        }
+        if values.is_empty() {
+            self.round = None;
+        }
+        values
     }
 
     fn replay_by_hand(&mut self, lsn: Lsn, record: ResolvedByHand) {
@@ -266,8 +306,15 @@ impl<R: Resource> Participant<R> {
         for id in unreported.map(|(id, _)| *id).collect::<Vec<_>>() {
             self.timers.arm(Timer::Report(id), now + Span::from_secs(1));
         }
-        self.alone
-            .forget(now, self.settings.remember_max, self.settings.remember_for);
+        self.forget_alone(now, out);
+    }
+
+    /// Forgets what was decided alone and is too old, or too much.
+    pub(super) fn forget_alone(&mut self, now: Millis, out: &mut Output<R>) {
+        let (max, age) = (self.settings.remember_max, self.settings.remember_for);
+        self.alone.forget(now, max, age, |through| {
+            out.persist(Record::Forgotten { through })
+        });
     }
 
     pub(super) fn live_records_from(&self, cursor: &mut Cursor, max: usize) -> Vec<Record> {
@@ -280,17 +327,9 @@ impl<R: Resource> Participant<R> {
                 }
                 Stage::Attempts(after) => match self.live_attempts(*after, max, &mut records) {
                     Some(last) => Stage::Attempts(Some(last)),
-                    None => Stage::Alone(None),
-                },
-                Stage::Alone(after) => match self.live_alone(*after, max, &mut records) {
-                    Some(last) => Stage::Alone(Some(last)),
                     None => Stage::Damage,
                 },
                 Stage::Damage => {
-                    // Again, now that the memory is behind: what was forgotten
-                    // since the beginning is in no record of this checkpoint.
-                    let through = self.alone.forgotten();
-                    records.push(Record::Forgotten { through });
                     self.live_damage(&mut records);
                     Stage::End
                 }
@@ -362,8 +401,20 @@ impl<R: Resource> Participant<R> {
             | Phase::Finished(
                 Finished::Declined { .. } | Finished::Read(_) | Finished::ReadAlone(_),
             ) => {}
-            // Its record comes with the memory of those decided alone.
-            Phase::Finished(Finished::DecidedAlone) => {}
+            // What was decided is in the stored data; that this attempt has ended is
+            // not, and a late echo of it may still come.
+            Phase::Finished(Finished::DecidedAlone) => {
+                if let Some(entry) = self.alone.get(attempt.transaction) {
+                    records.push(Record::DecidedAlone(DecidedAlone {
+                        attempt: id,
+                        transaction: entry.transaction,
+                        hash: entry.hash,
+                        ending: entry.ending,
+                        redo: Vec::new(),
+                        at: entry.at,
+                    }));
+                }
+            }
             Phase::Finished(Finished::Heard(Outcome::Committed)) => {
                 records.push(Record::Committed { attempt: id, at });
             }
@@ -421,27 +472,17 @@ impl<R: Resource> Participant<R> {
             at: entered(State::Prepared).map_or(Millis(0), |(_, at)| at),
         })
     }
+}
 
-    fn live_alone(
-        &self,
-        after: Option<TransactionId>,
-        max: usize,
-        records: &mut Vec<Record>,
-    ) -> Option<TransactionId> {
-        let mut last = None;
-        for (transaction, entry) in self.alone.entries_after(after).take(max) {
-            last = Some(transaction);
-            records.push(Record::DecidedAlone(DecidedAlone {
-                attempt: entry.attempt,
-                transaction,
-                hash: entry.hash,
-                ending: AloneEnding::from(&entry.ending),
-                redo: Vec::new(),
-                at: entry.at,
-            }));
+/// Results are kept as bytes. Whether the resource can read them is found out at the
+/// start, and not when a client asks.
+fn check_results<R: Resource>(resource: &R, ending: &AloneEnding) -> Result<(), CorruptLog> {
+    if let AloneEnding::Committed(results) = ending {
+        for bytes in results {
+            resource.decode_result(bytes)?;
         }
-        last
     }
+    Ok(())
 }
 
 fn illegal(lsn: Lsn, record: &str, id: AttemptId, why: &str) -> CorruptLog {

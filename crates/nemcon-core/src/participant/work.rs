@@ -1,6 +1,5 @@
 //! Takes locks and runs actions.
 
-use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::vec::Vec;
@@ -51,7 +50,7 @@ impl<R: Resource> Participant<R> {
                 Phase::Active(active) => matches!(active.intent, Intent::Decide { .. }),
                 Phase::Holding { .. } | Phase::Prepared(_) | Phase::Finished(_) => false,
             };
-            decides && self.alone.get(attempt.transaction).is_some()
+            decides && self.alone.contains(attempt.transaction)
         })
     }
 
@@ -62,14 +61,15 @@ impl<R: Resource> Participant<R> {
     pub(super) fn decided(
         &self,
         transaction: TransactionId,
-    ) -> Option<(&alone::Entry, Alone<R::Result>)> {
+    ) -> Option<(alone::Entry, Alone<R::Result>)> {
         let entry = self.alone.get(transaction)?;
         let alone = match &entry.ending {
-            alone::Ending::Committed(results) => {
-                let decode = |bytes| self.resource.decode_result(bytes);
-                Alone::Committed(results.iter().map(decode).collect::<Result<_, _>>().ok()?)
+            AloneEnding::Committed(results) => {
+                let results = results.iter();
+                let decoded = results.map(|bytes| self.resource.decode_result(bytes));
+                Alone::Committed(decoded.collect::<Result<_, _>>().ok()?)
             }
-            alone::Ending::Aborted(refusal) => Alone::Aborted((**refusal).clone()),
+            AloneEnding::Aborted(refusal) => Alone::Aborted(refusal.clone()),
         };
         Some((entry, alone))
     }
@@ -426,21 +426,18 @@ impl<R: Resource> Participant<R> {
         attempt.history.enter(state, now);
         let (ending, redo_bytes) = match &alone {
             Alone::Committed(results) => {
-                let encode = |result| self.resource.encode_result(result);
-                let results = alone::Results::new(results.iter().map(encode));
+                let encode = |result| self.resource.encode_result(result).into();
+                let results = results.iter().map(encode).collect();
                 let redo = self.resource.encode_redo(redo);
-                (alone::Ending::Committed(results), redo)
+                (AloneEnding::Committed(results), redo)
             }
-            Alone::Aborted(refusal) => {
-                let refusal = Box::new(refusal.clone());
-                (alone::Ending::Aborted(refusal), Vec::new())
-            }
+            Alone::Aborted(refusal) => (AloneEnding::Aborted(refusal.clone()), Vec::new()),
         };
         let record = DecidedAlone {
             attempt: id,
             transaction,
             hash,
-            ending: AloneEnding::from(&ending),
+            ending: ending.clone(),
             redo: redo_bytes,
             at: now,
         };
@@ -449,6 +446,7 @@ impl<R: Resource> Participant<R> {
             self.apply(lsn, redo);
         }
         let entry = alone::Entry {
+            transaction,
             attempt: id,
             hash,
             ending,
@@ -456,10 +454,9 @@ impl<R: Resource> Participant<R> {
             at: now,
         };
         if !self.settings.planted.has(Bug::AloneNotRemembered) {
-            self.alone.insert(transaction, entry);
+            self.alone.insert(entry);
         }
-        self.alone
-            .forget(now, self.settings.remember_max, self.settings.remember_for);
+        self.forget_alone(now, out);
         self.finish(id, Finished::DecidedAlone);
         let aborted = matches!(alone, Alone::Aborted(_));
         if aborted || self.settings.planted.has(Bug::AloneUnlocksEarly) {

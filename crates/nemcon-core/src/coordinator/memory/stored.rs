@@ -1,9 +1,7 @@
 //! Remembered outcomes as they lie in the stored data: in chunks, each written
 //! once and removed once.
 //!
-//! A million outcomes that every checkpoint repeats as records would fill the
-//! disk two or three times over, and be most of what the disk does. Here each
-//! takes about 36 bytes: neighbours have nearly the same times and numbers, so
+//! Each takes about 36 bytes: neighbours have nearly the same times and numbers, so
 //! these are told as differences.
 //!
 //! ```text
@@ -28,39 +26,22 @@ use alloc::vec::Vec;
 
 use uuid::Uuid;
 
-use super::shelf::{CHUNK_MAX, Kept, ShortHash, Times};
+use super::kept::{Kept, ShortHash, Times};
 use crate::codec::{Codec, CorruptLog};
 use crate::coordinator::record::Cause;
 use crate::id::{Epoch, Position, Sequence, TransactionId};
 use crate::message::Outcome;
+use crate::remembered::chunks::CHUNK_BYTES;
 use crate::time::{Millis, Span};
 
-/// Bytes of a chunk, about. sled reads and caches some sixteen neighbours
-/// together, in 256 places at least, so larger ones would cost memory.
-pub(super) const CHUNK_BYTES: usize = 2 << 10;
-
 /// What the keys of chunks begin with; the number follows, big-endian.
-const KEY: &[u8] = b"outcomes/";
+pub(super) const KEY: &[u8] = b"outcomes/";
 
 const VERSION: u8 = 1;
 
 /// Kinds of outcomes.
 const COMMITTED: u8 = 0;
 const ABORTED: u8 = 1;
-
-/// The key of a chunk.
-pub(super) fn key(chunk: u32) -> Vec<u8> {
-    [KEY, &chunk.to_be_bytes()].concat()
-}
-
-/// Which chunk a key is of.
-pub(super) fn number(key: &[u8]) -> Result<u32, CorruptLog> {
-    let number = key.strip_prefix(KEY).and_then(|it| it.try_into().ok());
-    number
-        .map(u32::from_be_bytes)
-        .filter(|number| (1..=CHUNK_MAX).contains(number))
-        .ok_or_else(|| CorruptLog::value(key, "no key of a coordinator"))
-}
 
 /// What an outcome is told as a difference to.
 #[derive(Clone, Copy)]
@@ -393,13 +374,5 @@ mod tests {
             "0a",
         );
         assert_eq!(hex, golden);
-    }
-
-    #[test]
-    fn keys_are_in_the_order_of_their_numbers() {
-        assert!(key(255) < key(256));
-        assert_eq!(number(&key(70_000)), Ok(70_000));
-        assert!(number(b"outcomes/").is_err());
-        assert!(number(b"a/alice").is_err());
     }
 }
