@@ -48,8 +48,8 @@ struct Told {
 /// Where one is kept besides memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Home {
-    /// In the log, as this record, until the next write-back.
-    Log(Lsn),
+    /// In the log, until the next write-back.
+    Log,
     /// In this chunk of the stored data.
     Chunk(u32),
 }
@@ -59,6 +59,10 @@ enum Home {
 struct Kept {
     transaction: TransactionId,
     at: Millis,
+    /// The record that must be durable before anything is said; zero for what was
+    /// read from a chunk. To be in a chunk that is only handed to the log is no
+    /// reason to speak.
+    lsn: Lsn,
     home: Home,
     /// [`Told`].
     told: Box<[u8]>,
@@ -71,15 +75,6 @@ impl Shelved for Kept {
 }
 
 impl Kept {
-    /// The record that must be durable before anything is said.
-    const fn lsn(&self) -> Lsn {
-        match self.home {
-            Home::Log(lsn) => lsn,
-            // No value is written before its record is durable.
-            Home::Chunk(_) => Lsn(0),
-        }
-    }
-
     fn entry(&self) -> Result<Entry, CorruptLog> {
         let Told {
             attempt,
@@ -91,7 +86,7 @@ impl Kept {
             attempt,
             hash,
             ending,
-            lsn: self.lsn(),
+            lsn: self.lsn,
             at: self.at,
         })
     }
@@ -128,11 +123,12 @@ impl Memory {
             let Kept {
                 transaction,
                 at: _,
+                lsn,
                 home: _,
                 told,
             } = kept;
             (transaction, told).hash(into);
-            missing(kept.lsn(), durable).hash(into);
+            missing(*lsn, durable).hash(into);
         });
         forgotten.hash(into);
     }
@@ -164,7 +160,8 @@ impl Memory {
         let kept = Kept {
             transaction,
             at,
-            home: Home::Log(lsn),
+            lsn,
+            home: Home::Log,
             told: told.to_bytes().into(),
         };
         // An id is decided once.
@@ -207,7 +204,7 @@ impl Memory {
             };
             self.set_forgotten(kept.transaction.minted_at());
             witness_goes |= match kept.home {
-                Home::Log(_) => true,
+                Home::Log => true,
                 Home::Chunk(chunk) => self.chunks.leave(chunk),
             };
         }
@@ -279,7 +276,7 @@ fn fill(entries: &mut Shelf<Kept>, number: u32, ended: &mut Ended) -> Option<Chu
     {
         // What was forgotten meanwhile is in the watermark.
         let kept = entries.get_mut(transaction);
-        if let Some(kept) = kept.filter(|kept| matches!(kept.home, Home::Log(_))) {
+        if let Some(kept) = kept.filter(|kept| kept.home == Home::Log) {
             kept.home = Home::Chunk(number);
             if value.is_empty() {
                 value.push(VERSION);
@@ -315,6 +312,7 @@ fn read(from: &mut &[u8], chunk: u32) -> Option<Kept> {
     Some(Kept {
         transaction: TransactionId::new(uuid::Uuid::from_bytes(*id)).ok()?,
         at: Millis(u64::from_be_bytes(*at)),
+        lsn: Lsn(0),
         home: Home::Chunk(chunk),
         told: told.into(),
     })
@@ -381,7 +379,12 @@ mod tests {
         for chunk in &written {
             load(&mut loaded, chunk).expect("a chunk");
         }
-        assert_eq!(alloc::format!("{loaded:?}"), alloc::format!("{memory:?}"));
+        let all = |memory: &Memory| {
+            let ids = (1..=100).map(id);
+            let entries = ids.map(|id| memory.get(id).map(|it| (it.hash, it.ending, it.at)));
+            alloc::format!("{:?} {:?}", entries.collect::<Vec<_>>(), memory.chunks)
+        };
+        assert_eq!(all(&loaded), all(&memory));
         assert!(write_back(&mut loaded).is_empty());
     }
 

@@ -330,6 +330,7 @@ impl<R: Resource> Participant<R> {
             Some(Phase::Holding { .. } | Phase::Prepared(_) | Phase::Finished(_)) | None => None,
         };
         match decides {
+            Some(_) if self.ends_as_before(now, id, out) => {}
             Some(hash) => {
                 let nothing = R::Redo::default();
                 self.record_alone(now, id, hash, &nothing, Alone::Aborted(refusal), out);

@@ -10,6 +10,7 @@ use super::coordinators::Seen;
 use super::event::{Effect, State};
 use super::pieces::piece_refused;
 use super::record::Record;
+use super::work::forgotten_here;
 use super::{Drain, Lane, Output, Participant, Timer};
 use crate::id::{AttemptId, CoordinatorId, Lsn, RequestId, TransactionId};
 use crate::lock::{LockKey, Mode};
@@ -412,8 +413,7 @@ impl<R: Resource> Participant<R> {
         };
         let is_unknown = !self.attempts.contains_key(&id) && !only_reads;
         if is_unknown && forgotten {
-            let why = format!("transaction {transaction} is as old as outcomes forgotten here");
-            let refusal = Refusal::new(Reason::OUTCOME_FORGOTTEN, why);
+            let refusal = forgotten_here(transaction);
             return self.refuse(
                 id.coordinator,
                 request,

@@ -34,7 +34,7 @@ impl<R: Resource> Participant<R> {
     /// hand, and does what it was in hand for.
     pub(super) fn advance(&mut self, now: Millis, id: AttemptId, out: &mut Output<R>) {
         match self.take_locks(now, id) {
-            Some(Locked::All) if self.was_decided(id) => self.repeat_decision(now, id, out),
+            Some(Locked::All) if self.ends_as_before(now, id, out) => {}
             Some(Locked::All) => self.run(now, id, out),
             Some(Locked::Refused(refusal)) => self.decline(now, id, refusal, out),
             Some(Locked::Begun) => self.wait_has_begun(now, id, out),
@@ -42,16 +42,38 @@ impl<R: Resource> Participant<R> {
         }
     }
 
-    /// Whether another attempt has decided this very transaction alone while this
-    /// one waited to do so.
-    fn was_decided(&self, id: AttemptId) -> bool {
-        self.attempts.get(&id).is_some_and(|attempt| {
-            let decides = match &attempt.phase {
-                Phase::Active(active) => matches!(active.intent, Intent::Decide { .. }),
-                Phase::Holding { .. } | Phase::Prepared(_) | Phase::Finished(_) => false,
-            };
-            decides && self.alone.contains(attempt.transaction)
-        })
+    /// Ends an attempt that is about to decide a transaction alone, if another has
+    /// done so while this one waited, or may have: what it has decided can have been
+    /// forgotten since. True if it has ended.
+    pub(super) fn ends_as_before(
+        &mut self,
+        now: Millis,
+        id: AttemptId,
+        out: &mut Output<R>,
+    ) -> bool {
+        let Some(attempt) = self.attempts.get(&id) else {
+            return false;
+        };
+        let transaction = attempt.transaction;
+        let writes = match &attempt.phase {
+            Phase::Active(active) if matches!(active.intent, Intent::Decide { .. }) => {
+                active.wrote || active.operations.iter().any(|it| !it.read_only)
+            }
+            Phase::Active(_) | Phase::Holding { .. } | Phase::Prepared(_) | Phase::Finished(_) => {
+                return false;
+            }
+        };
+        if let Some((_, alone)) = self.decided(transaction) {
+            self.repeat_decision(now, id, &alone, out);
+            return true;
+        }
+        // What only reads may be read again.
+        let remembered = self.alone.contains(transaction);
+        let forgotten = remembered || writes && self.alone.may_have_forgotten(transaction);
+        if forgotten {
+            self.abandon(now, id, forgotten_here(transaction), out);
+        }
+        forgotten
     }
 
     /// What is remembered of a transaction that was decided alone here.
@@ -75,13 +97,13 @@ impl<R: Resource> Participant<R> {
     }
 
     /// Answers from memory instead of doing it twice.
-    fn repeat_decision(&mut self, now: Millis, id: AttemptId, out: &mut Output<R>) {
-        let Some(transaction) = self.attempts.get(&id).map(|attempt| attempt.transaction) else {
-            return;
-        };
-        let Some((_, alone)) = self.decided(transaction) else {
-            return;
-        };
+    fn repeat_decision(
+        &mut self,
+        now: Millis,
+        id: AttemptId,
+        alone: &Alone<R::Result>,
+        out: &mut Output<R>,
+    ) {
         let Some(attempt) = self.attempts.get_mut(&id) else {
             return;
         };
@@ -558,4 +580,10 @@ impl<R: Resource> Attempt<R> {
     pub(super) const fn is_prepared(&self) -> bool {
         matches!(self.phase, Phase::Prepared(_))
     }
+}
+
+/// Why nobody can say any more what became of a transaction.
+pub(super) fn forgotten_here(transaction: TransactionId) -> Refusal {
+    let why = format!("transaction {transaction} is as old as outcomes forgotten here");
+    Refusal::new(Reason::OUTCOME_FORGOTTEN, why)
 }

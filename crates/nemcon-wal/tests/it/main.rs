@@ -2,6 +2,7 @@
 //! kills and damage, and on a file system that loses power.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod alone;
 mod any_damage;
 #[cfg(feature = "sled")]
 mod backup;
