@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Transfers by nemcon, and by hand over two PostgreSQL servers: how many a second,
-# how long one takes, and the ratio. At 1, 16, 64 and 256 in flight, the two in turn,
-# round after round; then at 64 with each flush slowed to 1 ms and 5 ms more.
+# Transfers by nemcon, over its stream and as calls of their own, and by hand over two
+# PostgreSQL servers: how many a second, how long one takes, and the ratio. At 1, 16,
+# 64 and 256 in flight, the three in turn, round after round; then at 64 with each
+# flush slowed to 1 ms and 5 ms more.
 #
 # Usage: scripts/bench-peers.sh [--rounds N] [--seconds N] [--quick] [--json FILE]
 #   --rounds N   how often each is measured; medians are shown; default 5
@@ -23,8 +24,8 @@
 # There a connection and a process for each transaction in flight; here one
 # connection, and one thread to each node.
 #
-# The last line is "ratio at 64: N.N x, at 256: N.N x": commits of nemcon to one of
-# PostgreSQL.
+# Ratios are commits of nemcon to one of PostgreSQL in its best row under the same
+# flushes. The last line is "ratio at 64: N.N x, at 256: N.N x", over the stream.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -95,9 +96,9 @@ measure() {
   local row
   local slow=()
   (($2 == 0)) || slow=(env "LD_PRELOAD=$work/slow-flush.so" "SLOW_FLUSH_US=$2")
-  if [[ $1 == nemcon ]]; then
+  if [[ $1 != postgresql ]]; then
     row=$("${slow[@]}" "$bin/nemcon" bench transfer --spawn=2 --data-dir "$work" --bin-dir "$bin" \
-      --in-flight "$3" --rounds 1 --warm-up 2 --seconds "$seconds" --json)
+      --transport "$1" --in-flight "$3" --rounds 1 --warm-up 2 --seconds "$seconds" --json)
   else
     row=$("${slow[@]}" "$bin/examples/postgres" --in-flight "$3" --warm-up 2 --seconds "$seconds" \
       --decisions "$work/decisions" \
@@ -108,7 +109,7 @@ measure() {
 import json, sys
 who, slow_us, in_flight, text = sys.argv[1:]
 found = json.loads(text)
-row = found["rows"][0] if who == "nemcon" else found
+row = found if who == "postgresql" else found["rows"][0]
 print(json.dumps({"who": who, "slow_us": int(slow_us), "in_flight": int(in_flight), "row": row}))
 median = row["median"]
 print(f'{who:10} {in_flight:>4} in flight, {int(slow_us) // 1000} ms slower: '
@@ -120,14 +121,16 @@ PYTHON
 start_servers 0
 for ((round = 1; round <= rounds; round++)); do
   for in_flight in 1 16 64 256; do
-    measure nemcon 0 "$in_flight"
+    measure stream 0 "$in_flight"
+    measure unary 0 "$in_flight"
     measure postgresql 0 "$in_flight"
   done
 done
 for delay in "${slowed[@]}"; do
   start_servers "$delay"
   for ((round = 1; round <= rounds; round++)); do
-    measure nemcon "$delay" 64
+    measure stream "$delay" 64
+    measure unary "$delay" 64
     measure postgresql "$delay" 64
   done
 done
@@ -142,26 +145,32 @@ for line in open(sys.argv[1]):
     rows[found["who"], found["slow_us"], found["in_flight"]].append(found["row"])
 
 print(f"{os.cpu_count()} cores, {platform.system()} {platform.release()}; medians of "
-      f"{len(rows['nemcon', 0, 1])} rounds, (lowest-highest)")
-print("PostgreSQL: SQL on a table, coordinated by its client. nemcon: accounts in memory with a")
-print("durable log, a coordinator of its own. Both sync every promise before it is given.")
-print(f"{'flush':>8} {'in flight':>9} {'':10} {'per second':>22} {'p50 ms':>8} {'p99 ms':>8}  ratio")
-ratios = {}
-for slow_us, in_flight in sorted({key[1:] for key in rows}):
-    rate = {}
-    for who in ("nemcon", "postgresql"):
-        measured = [row["median"] for row in rows[who, slow_us, in_flight]]
-        rates = [round_["per_second"] for round_ in measured]
-        rate[who] = statistics.median(rates)
-        if not rate[who]:
+      f"{len(rows['stream', 0, 1])} rounds, (lowest-highest)")
+print("PostgreSQL: SQL on a table, coordinated by its client. nemcon, by stream or unary calls:")
+print("accounts in memory with a durable log, a coordinator of its own. Both sync every promise")
+print("before it is given. Ratios are to PostgreSQL's best row under the same flushes.")
+print(f"{'flush':>8} {'in flight':>9} {'':10} {'per second':>24} {'p50 ms':>8} {'p99 ms':>8}  ratio")
+
+
+def median(who, slow_us, in_flight, figure):
+    return statistics.median(row["median"][figure] or 0 for row in rows[who, slow_us, in_flight])
+
+
+settings = sorted({key[1:] for key in rows})
+best = collections.defaultdict(float)
+for slow_us, in_flight in settings:
+    rate = median("postgresql", slow_us, in_flight, "per_second")
+    best[slow_us] = max(best[slow_us], rate)
+for slow_us, in_flight in settings:
+    for who in ("stream", "unary", "postgresql"):
+        rates = [row["median"]["per_second"] for row in rows[who, slow_us, in_flight]]
+        rate = statistics.median(rates)
+        if not rate:
             sys.exit(f"{who} committed nothing at {in_flight} in flight: is the machine busy?")
-        middle = lambda figure: statistics.median(round_[figure] or 0 for round_ in measured)
-        shown = f"{rate[who]:.0f} ({min(rates):.0f}-{max(rates):.0f})"
-        print(f"{'+%d ms' % (slow_us // 1000):>8} {in_flight:>9} {who:10} {shown:>22} "
-              f"{middle('p50_ms'):8.2f} {middle('p99_ms'):8.2f}", end="")
-        if who == "postgresql":
-            ratios[slow_us, in_flight] = rate["nemcon"] / rate[who]
-            print(f"  {ratios[slow_us, in_flight]:.1f} x", end="")
-        print()
-print(f"ratio at 64: {ratios[0, 64]:.1f} x, at 256: {ratios[0, 256]:.1f} x")
+        shown = f"{rate:.0f} ({min(rates):.0f}-{max(rates):.0f})"
+        p50, p99 = (median(who, slow_us, in_flight, figure) for figure in ("p50_ms", "p99_ms"))
+        print(f"{'+%d ms' % (slow_us // 1000):>8} {in_flight:>9} {who:10} {shown:>24} "
+              f"{p50:8.2f} {p99:8.2f}  {rate / best[slow_us]:.1f} x")
+at = {n: median("stream", 0, n, "per_second") / best[0] for n in (64, 256)}
+print(f"ratio at 64: {at[64]:.1f} x, at 256: {at[256]:.1f} x")
 PYTHON

@@ -270,7 +270,7 @@ async fn run(arguments: &Arguments) -> Result<(), Box<dyn Error + Send + Sync>> 
     if total != opened {
         return Err(format!("the sum of all accounts was {opened} and is {total}").into());
     }
-    let row = Row::new(load, None, &[measured]);
+    let row = Row::new(load, "sql", None, &[measured]);
     let text = serde_json::to_string(&row)?;
     writeln!(io::stdout(), "{text}")?;
     Ok(())

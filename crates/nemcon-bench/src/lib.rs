@@ -54,3 +54,4 @@ pub use population::Skew;
 pub use report::{FORMAT, Fates, Figures, Report, Row};
 pub use run::run;
 pub use setting::Setting;
+pub use submit::Transport;

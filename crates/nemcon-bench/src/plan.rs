@@ -3,6 +3,7 @@
 use crate::error::BenchError;
 use crate::load::{Load, Spans};
 use crate::population::Skew;
+use crate::submit::Transport;
 
 /// Fewest accounts or customers at a bank: two of them are hot then.
 pub const ACCOUNTS_MIN: u32 = 50;
@@ -65,6 +66,8 @@ pub struct Plan {
     pub workload: WorkloadKind,
     /// A row for each of these …
     pub loads: Vec<Load>,
+    /// … by each of these ways …
+    pub transports: Vec<Transport>,
     /// … with each of these numbers of participants; empty where the workload has
     /// its own.
     pub participants: Vec<u8>,
@@ -80,10 +83,12 @@ pub struct Plan {
     pub seed: u64,
 }
 
-/// One row: a load, and how many participants if that can be told.
+/// One row: a load, the way it comes by, and how many participants if that can be
+/// told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RowPlan {
     pub(crate) load: Load,
+    pub(crate) transport: Transport,
     pub(crate) participants: Option<u8>,
 }
 
@@ -113,14 +118,17 @@ impl Plan {
             [] => vec![None],
             counts => counts.iter().copied().map(Some).collect(),
         };
-        let with = |participants| {
-            let loads = self.loads.iter();
-            loads.map(move |load| RowPlan {
-                load: *load,
-                participants,
-            })
-        };
-        counts.into_iter().flat_map(with).collect()
+        let mut rows = Vec::new();
+        for participants in counts {
+            for transport in &self.transports {
+                rows.extend(self.loads.iter().map(|load| RowPlan {
+                    load: *load,
+                    transport: *transport,
+                    participants,
+                }));
+            }
+        }
+        rows
     }
 
     /// Checks what a command line cannot.
@@ -157,6 +165,7 @@ mod tests {
         Plan {
             workload,
             loads: vec![Load::InFlight(1), Load::InFlight(16)],
+            transports: vec![Transport::Unary],
             participants: participants.to_vec(),
             skew: Skew::Uniform,
             accounts: 100,
@@ -174,6 +183,17 @@ mod tests {
         let empty = plan(WorkloadKind::Empty, &[2, 5]);
         let rows = empty.rows();
         assert_eq!(rows.len(), 4);
+        let both = Plan {
+            transports: vec![Transport::Unary, Transport::Stream],
+            ..empty.clone()
+        };
+        let ways: Vec<_> = both
+            .rows()
+            .iter()
+            .map(|row| row.transport.as_str())
+            .collect();
+        let in_turn = ["unary", "unary", "stream", "stream"];
+        assert_eq!(ways, [in_turn, in_turn].concat());
         assert_eq!(
             (rows[1].load, rows[1].participants),
             (Load::InFlight(16), Some(2))

@@ -15,7 +15,7 @@ pub use crate::tally::Fates;
 use crate::tally::histogram;
 
 /// Which form a report has.
-pub const FORMAT: &str = "nemcon-bench/1";
+pub const FORMAT: &str = "nemcon-bench/2";
 
 /// Digits of a latency in the histogram of a report: buckets at most 1 % wide.
 const HISTOGRAM_DIGITS: u8 = 2;
@@ -33,8 +33,6 @@ pub struct Report {
     pub accounts: u32,
     /// How many banks.
     pub banks: usize,
-    /// How one-shot transactions reached the coordinator.
-    pub transport: &'static str,
     /// Before each window.
     pub warm_up_seconds: f64,
     /// Each window.
@@ -54,6 +52,8 @@ pub struct Report {
 /// One load.
 #[derive(Clone, Debug, Serialize)]
 pub struct Row {
+    /// How one-shot transactions travelled: `unary` or `stream`.
+    pub transport: &'static str,
     /// How many were kept in flight, in a closed load.
     pub in_flight: Option<u16>,
     /// How many were to begin in a second, in an open load.
@@ -134,11 +134,17 @@ impl Figures {
 impl Row {
     /// Puts the rounds of a load together.
     #[must_use]
-    pub fn new(load: Load, participants: Option<u8>, measured: &[Measured]) -> Self {
+    pub fn new(
+        load: Load,
+        transport: &'static str,
+        participants: Option<u8>,
+        measured: &[Measured],
+    ) -> Self {
         let rounds: Vec<Figures> = measured.iter().map(Figures::of).collect();
         let rates = rounds.iter().map(|round| round.per_second);
         let lowest = rates.clone().fold(f64::INFINITY, f64::min);
         let mut row = Self {
+            transport,
             in_flight: match load {
                 Load::InFlight(count) => Some(count),
                 Load::Rate(_) => None,
@@ -234,7 +240,7 @@ mod tests {
             measured(&[2; 8]),
             measured(&[3; 2]),
         ];
-        let row = Row::new(Load::InFlight(4), None, &rounds);
+        let row = Row::new(Load::InFlight(4), "stream", None, &rounds);
         assert_eq!((row.in_flight, row.rate), (Some(4), None));
         assert_eq!(row.median.per_second, 2.0);
         assert_eq!(row.per_second_range, (1.0, 4.0));
@@ -255,7 +261,7 @@ mod tests {
 
     #[test]
     fn a_round_without_commits_has_no_latency() {
-        let row = Row::new(Load::Rate(100), Some(3), &[measured(&[])]);
+        let row = Row::new(Load::Rate(100), "unary", Some(3), &[measured(&[])]);
         assert_eq!(row.median, Figures::default());
         assert_eq!((row.rate, row.participants), (Some(100), Some(3)));
         assert!(row.histogram_us.is_empty());

@@ -11,7 +11,7 @@ use crate::load::{Load, Measured, measure};
 use crate::plan::{Plan, RowPlan};
 use crate::population::Population;
 use crate::report::{FORMAT, Report, Row};
-use crate::submit::Submitter;
+use crate::submit::{Submitter, Transport};
 use crate::workload::{self, Ground, Workload};
 
 /// Runs a plan. `tell` hears what is being done, in a few words, each time that
@@ -35,17 +35,23 @@ pub async fn run(
     accounts::open_missing(client, banks, kinds, plan.accounts, &mut chance.fork()).await?;
     let initial = accounts::sum_minor(client, banks, kinds).await?;
 
-    let ground = Ground {
+    // One stream for all rows that come by one.
+    let on = |transport| Ground {
         population: Population::new(banks.len(), plan.accounts, plan.skew),
         banks: banks.into(),
-        submitter: Submitter::new(client.clone()),
+        submitter: Submitter::new(client, transport),
     };
+    let (unary, stream) = (on(Transport::Unary), on(Transport::Stream));
     let rows = plan.rows();
     let mut measured: Vec<Vec<Measured>> = vec![Vec::new(); rows.len()];
     for round in 1..=plan.rounds {
         for (row, measured) in rows.iter().zip(&mut measured) {
             tell(&format!("{}, round {round} of {}", named(row), plan.rounds));
-            let workload = Workload::new(plan.workload, ground.clone(), row.participants);
+            let ground = match row.transport {
+                Transport::Unary => unary.clone(),
+                Transport::Stream => stream.clone(),
+            };
+            let workload = Workload::new(plan.workload, ground, row.participants);
             let seed = u64::from(chance.below(u32::MAX));
             let subject = Arc::new(workload);
             let meter = cluster.meter();
@@ -69,14 +75,16 @@ pub async fn run(
         skew: plan.skew.as_str(),
         accounts: plan.accounts,
         banks: banks.len(),
-        transport: Submitter::TRANSPORT,
         warm_up_seconds: plan.spans.warm_up.as_secs_f64(),
         window_seconds: plan.spans.measured.as_secs_f64(),
         rounds: plan.rounds,
         seed: plan.seed,
         setting: cluster.setting().clone(),
         rows: rows
-            .map(|(row, measured)| Row::new(row.load, row.participants, measured))
+            .map(|(row, measured)| {
+                let transport = row.transport.as_str();
+                Row::new(row.load, transport, row.participants, measured)
+            })
             .collect(),
         books,
     })
@@ -88,6 +96,7 @@ fn named(row: &RowPlan) -> String {
         Load::InFlight(count) => format!("{count} in flight"),
         Load::Rate(rate) => format!("{rate} a second"),
     };
+    let load = format!("{}, {load}", row.transport.as_str());
     match row.participants {
         Some(count) => format!("{count} participants, {load}"),
         None => load,

@@ -14,7 +14,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use nemcon_bench::{
     ACCOUNTS_MAX, ACCOUNTS_MIN, BenchError, Cluster, IN_FLIGHT_MAX, Load, PARTICIPANTS_MAX,
     PARTICIPANTS_MIN, Plan, RATE_MAX, ROUNDS_MAX, Report, SECONDS_MAX, Skew, Spans, Spawn,
-    WorkloadKind,
+    Transport, WorkloadKind,
 };
 use nemcon_client::Address;
 use nemcon_core::id::ParticipantName;
@@ -52,7 +52,7 @@ Exit codes: 0 measured, and the books add up; 1 they do not, or it was interrupt
 line makes no sense; 3 the outcome of some transactions is not known; 4 nobody answers.
 
 Examples:
-  nemcon bench transfer --spawn
+  nemcon bench transfer --spawn --in-flight 1,64,256 --transport unary,stream
   nemcon bench smallbank --spawn=3 --skew zipf --in-flight 16,64
   nemcon bench transfer --rate 500,1000 --seconds 10 --coordinator http://127.0.0.1:7100";
 
@@ -93,6 +93,14 @@ pub(crate) struct Bench {
     #[arg(long, value_name = "N,N,…", value_delimiter = ',', conflicts_with = "in_flight",
         value_parser = clap::value_parser!(u32).range(1..=RATE_MAX as i64))]
     rate: Vec<u32>,
+    /// How transactions reach the coordinator
+    #[arg(
+        long,
+        value_name = "WAY,WAY",
+        value_delimiter = ',',
+        default_value = "stream"
+    )]
+    transport: Vec<Way>,
     /// How long each row is measured in each round
     #[arg(long, value_name = "N", default_value_t = 5,
         value_parser = clap::value_parser!(u32).range(1..=SECONDS_MAX as i64))]
@@ -144,6 +152,24 @@ enum Choice {
     Zipf,
 }
 
+/// How transactions travel, as it is written.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Way {
+    /// Each as a call of its own
+    Unary,
+    /// Many in one message, on one stream
+    Stream,
+}
+
+impl From<Way> for Transport {
+    fn from(way: Way) -> Self {
+        match way {
+            Way::Unary => Self::Unary,
+            Way::Stream => Self::Stream,
+        }
+    }
+}
+
 impl Bench {
     /// What is to be measured. Defaults that hang on the workload are filled in.
     fn plan(&self) -> Plan {
@@ -171,6 +197,7 @@ impl Bench {
         Plan {
             workload,
             loads,
+            transports: self.transport.iter().copied().map(Into::into).collect(),
             participants,
             skew,
             accounts: self.accounts,

@@ -26,7 +26,6 @@ fn head(report: &Report) -> String {
         skew,
         accounts,
         banks,
-        transport,
         warm_up_seconds,
         window_seconds,
         rounds,
@@ -34,7 +33,7 @@ fn head(report: &Report) -> String {
         ..
     } = report;
     format!(
-        "{workload}: {accounts} at each of {banks} banks, chosen {skew}; {transport} calls\n\
+        "{workload}: {accounts} at each of {banks} banks, chosen {skew}\n\
          rounds: {rounds}, each {window_seconds} s after {warm_up_seconds} s of warm-up; figures \
          are medians\n{}",
         place(setting)
@@ -67,6 +66,7 @@ fn place(setting: &Setting) -> String {
 
 fn rows(report: &Report) -> Table {
     let mut table = Table::new([
+        "BY",
         "LOAD",
         ">PER SECOND",
         ">RANGE",
@@ -94,6 +94,7 @@ fn rows(report: &Report) -> Table {
         let millis = |figure: Option<f64>| figure.map_or("-".into(), |ms| format!("{ms:.2}"));
         let cpu = nodes_cpu_us.zip(client_cpu_us);
         table.row([
+            row.transport.to_owned(),
             load(row),
             format!("{per_second:.0}"),
             format!("{lowest:.0}-{highest:.0}"),

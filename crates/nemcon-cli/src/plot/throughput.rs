@@ -1,5 +1,6 @@
 //! How many transactions there are.
 
+use std::collections::BTreeSet;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -119,8 +120,11 @@ fn of_file(path: &Path) -> Result<Result<Picture, DrawError>, Failure> {
 fn runs(path: &Path, file: &Value) -> Result<Vec<Run>, Failure> {
     let workload = file.get("workload").and_then(Value::as_str);
     let workload = workload.unwrap_or("nemcon");
+    let rows = list(path, file, "rows")?;
+    let transports = rows.iter().filter_map(|row| row.get("transport")?.as_str());
+    let transports = transports.collect::<BTreeSet<_>>().len();
     let mut runs = Vec::new();
-    for (place, row) in list(path, file, "rows")?.iter().enumerate() {
+    for (place, row) in rows.iter().enumerate() {
         let wrong = |what: &str| malformed(path, &format!("row {}: {what}", place + 1));
         let Some(in_flight) = row.get("in_flight").filter(|it| !it.is_null()) else {
             continue;
@@ -130,10 +134,14 @@ fn runs(path: &Path, file: &Value) -> Result<Vec<Run>, Failure> {
         let per_second = row.pointer("/median/per_second").and_then(number);
         let per_second =
             per_second.ok_or_else(|| wrong("median.per_second is missing, or no number"))?;
-        let name = match row.get("participants").and_then(Value::as_u64) {
-            Some(participants) => format!("{workload} ({participants})"),
-            None => workload.to_owned(),
-        };
+        let transport = row.get("transport").and_then(Value::as_str);
+        let mut name = workload.to_owned();
+        if let Some(transport) = transport.filter(|_| transports > 1) {
+            name = format!("{name}, {transport}");
+        }
+        if let Some(participants) = row.get("participants").and_then(Value::as_u64) {
+            name = format!("{name} ({participants})");
+        }
         runs.push(Run {
             name,
             in_flight,
@@ -209,7 +217,7 @@ mod tests {
 
     #[test]
     fn a_bench_and_samples_are_told_apart() {
-        let runs = r#"{"format": "nemcon-bench/1", "workload": "transfer", "rows": [
+        let runs = r#"{"format": "nemcon-bench/2", "workload": "transfer", "rows": [
             {"in_flight": 1, "participants": null, "median": {"per_second": 300}},
             {"in_flight": null, "rate": 500, "median": {"per_second": 500}},
             {"in_flight": 64, "participants": null, "median": {"per_second": 4000.7}}]}"#;

@@ -40,7 +40,7 @@ fn count(value: &Value) -> u64 {
 
 /// What holds of every report.
 fn is_sound(report: &Value, rows: usize) {
-    assert_eq!(report["format"], "nemcon-bench/1");
+    assert_eq!(report["format"], "nemcon-bench/2");
     assert_eq!(report["books"]["add_up"], true, "{report}");
     assert!(count(&report["setting"]["cores"]) > 0);
     assert_eq!(report["rows"].as_array().unwrap().len(), rows, "{report}");
