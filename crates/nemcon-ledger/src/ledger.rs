@@ -1,5 +1,6 @@
 //! The books themselves, and how they look with a transaction on top.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use core::iter;
 use core::ops::Bound;
@@ -25,7 +26,9 @@ use crate::refusal;
 /// [`Resource::apply`](nemcon_core::resource::Resource::apply) and `load`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ledger {
-    pub(crate) accounts: BTreeMap<AccountName, Account>,
+    /// Boxed: a tree that is filled in order is little more than half full, and
+    /// nearly all of a bank's memory is this.
+    pub(crate) accounts: BTreeMap<AccountName, Box<Account>>,
     /// Beside the accounts, not inside: stored values arrive in any order, and a
     /// reference may have been written back before its account was.
     pub(crate) references: BTreeMap<AccountName, BTreeMap<Reference, TransactionId>>,
@@ -69,12 +72,13 @@ impl Ledger {
     /// An account.
     #[must_use]
     pub fn account(&self, name: &AccountName) -> Option<&Account> {
-        self.accounts.get(name)
+        self.accounts.get(name).map(AsRef::as_ref)
     }
 
     /// All accounts in the order of their names, closed ones too.
     pub fn accounts(&self) -> impl ExactSizeIterator<Item = (&AccountName, &Account)> {
-        self.accounts.iter()
+        let accounts = self.accounts.iter();
+        accounts.map(|(name, account)| (name, &**account))
     }
 
     /// Which transaction used a reference on an account.

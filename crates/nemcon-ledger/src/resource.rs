@@ -1,5 +1,6 @@
 //! The ledger as what a participant guards: locks, effects, stored values.
 
+use alloc::boxed::Box;
 use alloc::string::ToString;
 use alloc::vec::Vec;
 use core::ops::Bound;
@@ -120,13 +121,12 @@ impl Resource for Ledger {
     fn apply(&mut self, redo: &Redo, touch: &mut dyn FnMut(&[u8]) -> bool) {
         for (name, change) in redo.changes() {
             if touch(&key::account(name)) {
-                let account = self
-                    .accounts
-                    .entry(name.clone())
-                    .or_insert_with(|| Account {
+                let account = self.accounts.entry(name.clone()).or_insert_with(|| {
+                    Box::new(Account {
                         header: change.header.clone(),
                         statement: Statement::default(),
-                    });
+                    })
+                });
                 account.header = change.header.clone();
                 change
                     .entries
@@ -152,7 +152,7 @@ impl Resource for Ledger {
 
     fn stored(&self, key: &[u8]) -> Option<Vec<u8>> {
         match DataKey::parse(key).ok()? {
-            DataKey::Account(name) => self.accounts.get(&name).map(Codec::to_bytes),
+            DataKey::Account(name) => self.accounts.get(&name).map(|account| account.to_bytes()),
             DataKey::Contra(currency, contra) => {
                 let total = self.contras.get(&(currency, contra))?;
                 Some(StoredTotal(total.to_be_bytes()).to_bytes())
@@ -170,7 +170,7 @@ impl Resource for Ledger {
                 account.statement.entries.shrink_to_fit();
                 conservation::account_balances(&name, &account)
                     .map_err(|imbalance| CorruptLog::value(key, imbalance.to_string()))?;
-                self.accounts.insert(name, account);
+                self.accounts.insert(name, Box::new(account));
             }
             DataKey::Contra(currency, contra) => {
                 let StoredTotal(bytes) = read(key, value)?;

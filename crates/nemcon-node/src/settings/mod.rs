@@ -140,7 +140,7 @@ impl Settings {
                 .under(LIMITS)
                 .help("Calls that may be in flight to one peer"),
             Field::number("checkpoint-records", "NEMCON_CHECKPOINT_RECORDS", "N")
-                .default("65536")
+                .default("32768")
                 .under(LIMITS)
                 .help("Log records after which a checkpoint is made"),
             Field::number("free-mib-min", "NEMCON_FREE_MIB_MIN", "N")
