@@ -8,7 +8,7 @@ use crate::chance::Chance;
 use crate::cluster::Cluster;
 use crate::error::BenchError;
 use crate::load::{Load, Measured, measure};
-use crate::plan::{Plan, RowPlan};
+use crate::plan::{Manner, Plan, RowPlan};
 use crate::population::Population;
 use crate::report::{FORMAT, Report, Row};
 use crate::submit::Submitter;
@@ -45,7 +45,7 @@ pub async fn run(
     for round in 1..=plan.rounds {
         for (row, measured) in rows.iter().zip(&mut measured) {
             tell(&format!("{}, round {round} of {}", named(row), plan.rounds));
-            let workload = Workload::new(plan.workload, ground.clone(), row.participants);
+            let workload = Workload::new(plan.workload, ground.clone(), row);
             let seed = u64::from(chance.below(u32::MAX));
             let subject = Arc::new(workload);
             let meter = cluster.meter();
@@ -76,7 +76,10 @@ pub async fn run(
         seed: plan.seed,
         setting: cluster.setting().clone(),
         rows: rows
-            .map(|(row, measured)| Row::new(row.load, row.participants, measured))
+            .map(|(row, measured)| Row {
+                manner: row.manner.map(Manner::as_str),
+                ..Row::new(row.load, row.participants, measured)
+            })
             .collect(),
         books,
     })
@@ -88,8 +91,9 @@ fn named(row: &RowPlan) -> String {
         Load::InFlight(count) => format!("{count} in flight"),
         Load::Rate(rate) => format!("{rate} a second"),
     };
-    match row.participants {
-        Some(count) => format!("{count} participants, {load}"),
-        None => load,
+    match (row.participants, row.manner) {
+        (Some(count), _) => format!("{count} participants, {load}"),
+        (None, Some(manner)) => format!("{}, {load}", manner.as_str()),
+        (None, None) => load,
     }
 }
