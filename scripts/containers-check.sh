@@ -61,7 +61,7 @@ if [[ -n $build ]]; then
     began=$SECONDS
     # In words: "docker compose" is two.
     # shellcheck disable=SC2086
-    $compose --profile cli build
+    $compose --profile cli --profile trip build
     printf '== images: %d s\n' $((SECONDS - began))
 fi
 for image in $(sed -n 's/^ *image: //p' docker-compose.yml | sort -u); do

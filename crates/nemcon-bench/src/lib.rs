@@ -47,8 +47,8 @@ pub use error::BenchError;
 pub use fate::{Effect, Fate, Try};
 pub use load::{IN_FLIGHT_MAX, Load, Measured, RATE_MAX, Spans, Subject, measure};
 pub use plan::{
-    ACCOUNTS_MAX, ACCOUNTS_MIN, PARTICIPANTS_MAX, PARTICIPANTS_MIN, Plan, ROUNDS_MAX, ROWS_MAX,
-    SECONDS_MAX, WorkloadKind,
+    ACCOUNTS_MAX, ACCOUNTS_MIN, Manner, PARTICIPANTS_MAX, PARTICIPANTS_MIN, Plan, ROUNDS_MAX,
+    ROWS_MAX, SECONDS_MAX, WorkloadKind,
 };
 pub use population::Skew;
 pub use report::{FORMAT, Fates, Figures, Report, Row};

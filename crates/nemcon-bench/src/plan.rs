@@ -37,6 +37,8 @@ pub enum WorkloadKind {
     Empty,
     /// Reads one account at each participant; nothing is forced.
     Read,
+    /// One job in three steps at as many banks, as a saga or as one transaction.
+    Trip,
 }
 
 impl WorkloadKind {
@@ -48,7 +50,14 @@ impl WorkloadKind {
             Self::SmallBank => "smallbank",
             Self::Empty => "empty",
             Self::Read => "read",
+            Self::Trip => "trip",
         }
+    }
+
+    /// Whether it can be told as what it is run.
+    #[must_use]
+    pub const fn takes_manners(self) -> bool {
+        matches!(self, Self::Trip)
     }
 
     /// Whether it can be told how many participants a transaction has. The others
@@ -56,6 +65,26 @@ impl WorkloadKind {
     #[must_use]
     pub const fn takes_participants(self) -> bool {
         matches!(self, Self::Empty | Self::Read)
+    }
+}
+
+/// As what a job is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Manner {
+    /// All of it at once, in one transaction.
+    Transaction,
+    /// Step by step, each a transaction of its own.
+    Saga,
+}
+
+impl Manner {
+    /// The word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Transaction => "transaction",
+            Self::Saga => "saga",
+        }
     }
 }
 
@@ -71,6 +100,8 @@ pub struct Plan {
     /// … with each of these numbers of participants; empty where the workload has
     /// its own.
     pub participants: Vec<u8>,
+    /// … as each of these; empty where the workload is one thing only.
+    pub manners: Vec<Manner>,
     /// How accounts are chosen.
     pub skew: Skew,
     /// Accounts or customers at each bank.
@@ -83,13 +114,14 @@ pub struct Plan {
     pub seed: u64,
 }
 
-/// One row: a load, the way it comes by, and how many participants if that can be
-/// told.
+/// One row: a load, the way it comes by, and how many participants and as what if that
+/// can be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RowPlan {
     pub(crate) load: Load,
     pub(crate) transport: Transport,
     pub(crate) participants: Option<u8>,
+    pub(crate) manner: Option<Manner>,
 }
 
 impl Plan {
@@ -100,6 +132,7 @@ impl Plan {
         match self.workload {
             WorkloadKind::Transfer => 2,
             WorkloadKind::SmallBank => 1,
+            WorkloadKind::Trip => 3,
             WorkloadKind::Empty | WorkloadKind::Read => usize::from(largest.unwrap_or(1)),
         }
     }
@@ -112,19 +145,25 @@ impl Plan {
         (warm_up + measured) * rows.saturating_mul(u32::from(self.rounds))
     }
 
+    /// Each load by each way.
+    fn ways(&self) -> impl Iterator<Item = (Transport, Load)> {
+        let by = |transport| self.loads.iter().map(move |load| (transport, *load));
+        self.transports.iter().copied().flat_map(by)
+    }
+
     /// All rows, in their order.
     pub(crate) fn rows(&self) -> Vec<RowPlan> {
-        let counts: Vec<Option<u8>> = match self.participants.as_slice() {
-            [] => vec![None],
-            counts => counts.iter().copied().map(Some).collect(),
-        };
+        let counts = choices(&self.participants);
+        let manners = choices(&self.manners);
         let mut rows = Vec::new();
         for participants in counts {
-            for transport in &self.transports {
-                rows.extend(self.loads.iter().map(|load| RowPlan {
-                    load: *load,
-                    transport: *transport,
+            for (transport, load) in self.ways() {
+                // Side by side, so that what else the machine does hits them alike.
+                rows.extend(manners.iter().map(|manner| RowPlan {
+                    load,
+                    transport,
                     participants,
+                    manner: *manner,
                 }));
             }
         }
@@ -146,12 +185,25 @@ impl Plan {
             );
             return Err(BenchError::Plan(why));
         }
+        if !self.workload.takes_manners() && !self.manners.is_empty() {
+            let word = self.workload.as_str();
+            let why = format!("{word} is run as what it is; only trip can be told as what");
+            return Err(BenchError::Plan(why));
+        }
         if banks < self.banks_min() {
             let (word, min) = (self.workload.as_str(), self.banks_min());
             let why = format!("{word} needs at least {min} banks, and there are {banks}");
             return Err(BenchError::Plan(why));
         }
         Ok(())
+    }
+}
+
+/// Each of them, or that there is no choice.
+fn choices<T: Copy>(of: &[T]) -> Vec<Option<T>> {
+    match of {
+        [] => vec![None],
+        some => some.iter().copied().map(Some).collect(),
     }
 }
 
@@ -167,6 +219,7 @@ mod tests {
             loads: vec![Load::InFlight(1), Load::InFlight(16)],
             transports: vec![Transport::Unary],
             participants: participants.to_vec(),
+            manners: vec![],
             skew: Skew::Uniform,
             accounts: 100,
             spans: Spans {
@@ -201,6 +254,31 @@ mod tests {
         assert_eq!(empty.banks_min(), 5);
         assert_eq!(empty.duration(), Duration::from_secs(4 * 3 * 5));
         assert_eq!(plan(WorkloadKind::Transfer, &[]).rows().len(), 2);
+    }
+
+    #[test]
+    fn saga_and_transaction_stand_side_by_side() {
+        let mut trip = plan(WorkloadKind::Trip, &[]);
+        trip.manners = vec![Manner::Saga, Manner::Transaction];
+        let rows: Vec<_> = trip
+            .rows()
+            .iter()
+            .map(|row| (row.load, row.manner))
+            .collect();
+        let both = |load| {
+            [
+                (load, Some(Manner::Saga)),
+                (load, Some(Manner::Transaction)),
+            ]
+        };
+        let want = [both(Load::InFlight(1)), both(Load::InFlight(16))].concat();
+        assert_eq!(rows, want);
+        assert!(trip.check(3).is_ok());
+        let few = trip.check(2).unwrap_err().to_string();
+        assert_eq!(few, "trip needs at least 3 banks, and there are 2");
+        trip.workload = WorkloadKind::Transfer;
+        let why = trip.check(3).unwrap_err().to_string();
+        assert!(why.contains("only trip can be told"), "{why}");
     }
 
     #[test]

@@ -60,6 +60,8 @@ pub struct Row {
     pub rate: Option<u32>,
     /// Participants of each transaction, where that was a choice.
     pub participants: Option<u8>,
+    /// As what the job was run, `saga` or `transaction`, where that was a choice.
+    pub manner: Option<&'static str>,
     /// Medians of all rounds, each figure for itself.
     pub median: Figures,
     /// The lowest and the highest rate of commits of any round.
@@ -154,6 +156,7 @@ impl Row {
                 Load::InFlight(_) => None,
             },
             participants,
+            manner: None,
             median: Figures::median(&rounds),
             per_second_range: (lowest.min(f64::MAX), rates.fold(0.0, f64::max)),
             fates: Fates::default(),

@@ -8,7 +8,7 @@ use crate::chance::Chance;
 use crate::cluster::Cluster;
 use crate::error::BenchError;
 use crate::load::{Load, Measured, measure};
-use crate::plan::{Plan, RowPlan};
+use crate::plan::{Manner, Plan, RowPlan};
 use crate::population::Population;
 use crate::report::{FORMAT, Report, Row};
 use crate::submit::{Submitter, Transport};
@@ -51,7 +51,7 @@ pub async fn run(
                 Transport::Unary => unary.clone(),
                 Transport::Stream => stream.clone(),
             };
-            let workload = Workload::new(plan.workload, ground, row.participants);
+            let workload = Workload::new(plan.workload, ground, row);
             let seed = u64::from(chance.below(u32::MAX));
             let subject = Arc::new(workload);
             let meter = cluster.meter();
@@ -81,9 +81,9 @@ pub async fn run(
         seed: plan.seed,
         setting: cluster.setting().clone(),
         rows: rows
-            .map(|(row, measured)| {
-                let transport = row.transport.as_str();
-                Row::new(row.load, transport, row.participants, measured)
+            .map(|(row, measured)| Row {
+                manner: row.manner.map(Manner::as_str),
+                ..Row::new(row.load, row.transport.as_str(), row.participants, measured)
             })
             .collect(),
         books,
@@ -97,8 +97,9 @@ fn named(row: &RowPlan) -> String {
         Load::Rate(rate) => format!("{rate} a second"),
     };
     let load = format!("{}, {load}", row.transport.as_str());
-    match row.participants {
-        Some(count) => format!("{count} participants, {load}"),
-        None => load,
+    match (row.participants, row.manner) {
+        (Some(count), _) => format!("{count} participants, {load}"),
+        (None, Some(manner)) => format!("{}, {load}", manner.as_str()),
+        (None, None) => load,
     }
 }

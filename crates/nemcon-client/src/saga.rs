@@ -177,8 +177,9 @@ impl Client {
         self.read(delivered.map_err(about(decision.saga))?)
     }
 
-    /// Settles a step that is stuck. If the answer to a first try was lost, a repeat may
-    /// find that the saga is not stuck any more: that is told as unknown.
+    /// Settles a step that is stuck. If the answer to a first try was lost, the same
+    /// decision sent again, by the same person for the same reason, is answered with the
+    /// saga as it is.
     ///
     /// # Errors
     /// [`ClientError::SagaUnknown`] if it may have been done.

@@ -304,7 +304,7 @@ impl Perform<Coordinator> for Hands {
             }
             Effect::Changed(view) => self.teller.tell(view),
             Effect::SagaChanged { saga, state } => {
-                tracing::debug!(%saga, ?state, "a saga has changed");
+                tracing::debug!(%saga, %state, "a saga has changed");
                 self.teller.tell_of_saga(saga);
             }
             Effect::Alarm(alarm) => sound(&alarm),

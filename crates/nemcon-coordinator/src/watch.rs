@@ -1,13 +1,14 @@
 //! Changes of transactions and sagas, for whoever watches.
 
+use std::collections::BTreeMap;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use nemcon_core::coordinator::event::View;
 use nemcon_core::id::{SagaId, TransactionId};
 use nemcon_proto::convert::Change;
 use nemcon_proto::v1::WatchTransactionsResponse;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 use tokio_stream::wrappers::BroadcastStream;
 use tokio_stream::wrappers::errors::BroadcastStreamRecvError::Lagged;
 use tokio_stream::{Stream, StreamExt};
@@ -21,14 +22,57 @@ const LAG_MAX: usize = 4_096;
 #[derive(Debug)]
 pub(crate) struct Teller {
     transactions: broadcast::Sender<Arc<View>>,
-    sagas: broadcast::Sender<SagaId>,
+    sagas: Arc<SagaBells>,
 }
 
 /// The end that watches begin at. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Watches {
     transactions: broadcast::WeakSender<Arc<View>>,
-    sagas: broadcast::WeakSender<SagaId>,
+    sagas: Weak<SagaBells>,
+}
+
+/// A bell for each saga that somebody watches. What one saga does wakes nobody who
+/// watches another.
+#[derive(Debug, Default)]
+struct SagaBells(Mutex<BTreeMap<SagaId, watch::Sender<()>>>);
+
+impl SagaBells {
+    /// Nobody panics with the lock; and if so, the map is whole all the same.
+    fn all(&self) -> MutexGuard<'_, BTreeMap<SagaId, watch::Sender<()>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Hears when something about one saga may be new. What, it has to ask.
+#[derive(Debug)]
+pub(crate) struct SagaWatch {
+    saga: SagaId,
+    bell: watch::Receiver<()>,
+    bells: Weak<SagaBells>,
+}
+
+impl SagaWatch {
+    /// Waits until something may be new since the last time; false: the node has ended.
+    pub(crate) async fn rang(&mut self) -> bool {
+        self.bell.changed().await.is_ok()
+    }
+}
+
+impl Drop for SagaWatch {
+    /// The last one takes the bell down.
+    fn drop(&mut self) {
+        let Some(bells) = self.bells.upgrade() else {
+            return;
+        };
+        let mut all = bells.all();
+        if all
+            .get(&self.saga)
+            .is_some_and(|bell| bell.receiver_count() <= 1)
+        {
+            all.remove(&self.saga);
+        }
+    }
 }
 
 /// What one watcher sees.
@@ -39,11 +83,11 @@ impl Teller {
     pub(crate) fn new() -> (Self, Watches) {
         let teller = Self {
             transactions: broadcast::Sender::new(LAG_MAX),
-            sagas: broadcast::Sender::new(LAG_MAX),
+            sagas: Arc::default(),
         };
         let watches = Watches {
             transactions: teller.transactions.downgrade(),
-            sagas: teller.sagas.downgrade(),
+            sagas: Arc::downgrade(&teller.sagas),
         };
         (teller, watches)
     }
@@ -55,10 +99,11 @@ impl Teller {
         }
     }
 
-    /// Tells all who watch sagas that something about one is new. What, they ask.
+    /// Tells all who watch a saga that something about it is new. What, they ask.
     pub(crate) fn tell_of_saga(&self, saga: SagaId) {
-        // Nobody watches: nothing is lost.
-        let _ = self.sagas.send(saga);
+        if let Some(bell) = self.sagas.all().get(&saga) {
+            bell.send_replace(());
+        }
     }
 }
 
@@ -80,10 +125,16 @@ impl Watches {
 }
 
 impl Watches {
-    /// Hears of every saga about which something is new, from now on. `None`: the
+    /// Watches one saga from now on, whether there is one of this id or not. `None`: the
     /// node has ended.
-    pub(crate) fn of_sagas(&self) -> Option<broadcast::Receiver<SagaId>> {
-        Some(self.sagas.upgrade()?.subscribe())
+    pub(crate) fn of_saga(&self, saga: SagaId) -> Option<SagaWatch> {
+        let bells = self.sagas.upgrade()?;
+        let bell = bells.all().entry(saga).or_default().subscribe();
+        Some(SagaWatch {
+            saga,
+            bell,
+            bells: Weak::clone(&self.sagas),
+        })
     }
 }
 
@@ -141,6 +192,38 @@ mod tests {
         assert_eq!(next(&mut all).await, None);
         assert_eq!(id(next(&mut second).await), view(2).transaction.to_string());
         assert_eq!(next(&mut second).await, None);
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn what_one_saga_does_wakes_nobody_who_watches_another() {
+        let (teller, watches) = Teller::new();
+        let [first, second] = [1, 2].map(|number| SagaId::from_parts(Millis(number), 7));
+        teller.tell_of_saga(first);
+        let mut one = watches.of_saga(first).unwrap();
+        let mut other = watches.of_saga(second).unwrap();
+        let mut other_too = watches.of_saga(second).unwrap();
+        teller.tell_of_saga(second);
+        teller.tell_of_saga(second);
+        assert!(
+            !one.bell.has_changed().unwrap(),
+            "of its own saga nothing is new"
+        );
+        assert!(other.rang().await);
+        assert!(!other.bell.has_changed().unwrap(), "one look sees both");
+        assert!(other_too.rang().await);
+        teller.tell_of_saga(first);
+        assert!(one.rang().await);
+        drop(other);
+        assert_eq!(teller.sagas.all().len(), 2);
+        drop(other_too);
+        assert_eq!(
+            teller.sagas.all().len(),
+            1,
+            "what nobody watches is let go of"
+        );
+        drop(teller);
+        assert!(!one.rang().await, "the node has ended");
+        assert!(watches.of_saga(first).is_none());
     }
 
     #[tokio::test(flavor = "current_thread")]

@@ -12,12 +12,13 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::String;
 
-use crate::id::{AttemptId, ParticipantName, TransactionId};
+use crate::id::{AttemptId, ParticipantName, SagaId, TransactionId};
 use crate::lock::{LockKey, Mode};
 use crate::message::Outcome;
 use crate::participant::Participant;
 use crate::participant::view::Standing;
 use crate::resource::Resource;
+use crate::saga::{Ended, State, StepName, View};
 
 /// An invariant that does not hold, and why.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -209,8 +210,94 @@ pub fn once(
     Ok(())
 }
 
+/// I10 (liveness), of a participant: when all faults are healed nothing stays in doubt,
+/// and no lock stays held.
+///
+/// # Errors
+/// An attempt that is not over, or one that holds a lock.
+pub fn all_is_over<R: Resource>(participant: &Participant<R>) -> Result<(), Violation> {
+    let name = &participant.settings().name;
+    let live = participant.attempts().find(|view| match view.standing {
+        Standing::Active | Standing::Holding | Standing::Prepared | Standing::ByHand(_) => true,
+        Standing::Ended(_) | Standing::Declined | Standing::Read => false,
+    });
+    if let Some(view) = live {
+        let story = format!("{} is {:?} at {name}", view.attempt, view.standing);
+        return violated("I10 (liveness)", story);
+    }
+    match participant.locks().holders().next() {
+        None => Ok(()),
+        Some(holder) => violated("I10 (liveness)", format!("{holder} holds a lock at {name}")),
+    }
+}
+
+/// I10 (liveness), of a saga: when all faults are healed it ends, or is stuck with an
+/// alarm. `alarmed`: people were told that it waits for them.
+///
+/// # Errors
+/// The saga that does neither.
+pub fn saga_rests(saga: &View, alarmed: bool) -> Result<(), Violation> {
+    let id = saga.saga;
+    match saga.state {
+        State::Completed | State::Compensated => Ok(()),
+        State::Stuck if alarmed => Ok(()),
+        State::Stuck => {
+            let story = format!("saga {id} is stuck, and nobody was alarmed");
+            violated("I10 (liveness)", story)
+        }
+        State::Running | State::Compensating => {
+            let story = format!("saga {id} is still {}", saga.state);
+            violated("I10 (liveness)", story)
+        }
+    }
+}
+
+/// What there is of a step of a saga that has ended, by one account of it: that of the
+/// coordinator's log, or that of a participant's data.
+#[derive(Clone, Copy, Debug)]
+pub struct StepSum<'a> {
+    /// The step.
+    pub step: &'a StepName,
+    /// How often it took effect, less how often that was taken back.
+    pub effects: i64,
+    /// It has a compensation.
+    pub has_compensation: bool,
+}
+
+/// I12 (sagas): a saga that was compensated leaves the sum of its effects zero, and one
+/// that completed has each of them once. Steps that people have settled by their word
+/// are outside of it.
+///
+/// # Errors
+/// The step of which something is left, is missing, or is there more than once.
+pub fn saga_sums<'a>(
+    saga: SagaId,
+    ended: Ended,
+    sums: impl IntoIterator<Item = StepSum<'a>>,
+) -> Result<(), Violation> {
+    let wrong = |it: &StepSum<'_>| match ended {
+        Ended::Completed => it.effects != 1,
+        Ended::Compensated if it.has_compensation => it.effects != 0,
+        // It only reads, or comes after a pivot: nothing of it is to be taken back.
+        Ended::Compensated => !(0..=1).contains(&it.effects),
+    };
+    match sums.into_iter().find(wrong) {
+        None => Ok(()),
+        Some(StepSum { step, effects, .. }) => {
+            let how = match ended {
+                Ended::Completed => "completed",
+                Ended::Compensated => "compensated",
+            };
+            let story = format!("saga {saga} is {how}, and step {step} is there {effects} times");
+            violated("I12 (sagas)", story)
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use alloc::vec::Vec;
+
     use super::*;
     use crate::id::{CoordinatorId, Epoch, Position, Sequence};
     use crate::time::Millis;
@@ -284,5 +371,53 @@ mod tests {
         assert!(constancy([(id, Outcome::Aborted), (id, Outcome::Committed)]).is_err());
         assert_eq!(once([(id, attempt(1)), (id, attempt(1))]), Ok(()));
         assert!(once([(id, attempt(1)), (id, attempt(2))]).is_err());
+    }
+
+    fn saga(state: State) -> View {
+        View {
+            saga: SagaId::from_parts(Millis(1), 1),
+            label: String::new(),
+            state,
+            cause: None,
+            stuck: None,
+            beyond_pivot: false,
+            started_at: Millis(1),
+            turned_at: None,
+            ended_at: None,
+            steps: Vec::new(),
+            hands: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_saga_that_neither_ends_nor_calls_for_people_breaks_liveness() {
+        for state in [State::Completed, State::Compensated] {
+            assert_eq!(saga_rests(&saga(state), false), Ok(()));
+        }
+        for state in [State::Running, State::Compensating] {
+            assert!(saga_rests(&saga(state), true).is_err());
+        }
+        assert_eq!(saga_rests(&saga(State::Stuck), true), Ok(()));
+        assert!(saga_rests(&saga(State::Stuck), false).is_err());
+    }
+
+    #[test]
+    fn a_sum_that_is_not_that_of_its_end_breaks_sagas() {
+        let id = SagaId::from_parts(Millis(1), 1);
+        let step = StepName::new("pay").expect("a name");
+        let holds = |ended, effects, has_compensation| {
+            let sum = StepSum {
+                step: &step,
+                effects,
+                has_compensation,
+            };
+            saga_sums(id, ended, [sum]).is_ok()
+        };
+        let times = |ended, back| [-1, 0, 1, 2].map(|effects| holds(ended, effects, back));
+        let once_only = [false, false, true, false];
+        assert_eq!(times(Ended::Completed, true), once_only);
+        assert_eq!(times(Ended::Completed, false), once_only);
+        assert_eq!(times(Ended::Compensated, true), [false, true, false, false]);
+        assert_eq!(times(Ended::Compensated, false), [false, true, true, false]);
     }
 }

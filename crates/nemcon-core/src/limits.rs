@@ -27,6 +27,14 @@ pub const SAGA_STEPS_MAX: usize = 1_000;
 /// leave for others. They go into one log record each time a checkpoint passes.
 pub const SAGA_BYTES_MAX: usize = 1 << 20;
 
+/// Bytes of sagas in one page of a list, as they travel. Whoever reads it may take no
+/// message above 4 MiB.
+pub const SAGA_PAGE_BYTES_MAX: usize = 3 << 20;
+
+/// Bytes of sagas in one piece of a checkpoint, and the rest of the last one. A piece
+/// is made between two steps of the machine, and holds them up.
+pub const SAGA_PIECE_BYTES_MAX: usize = 1 << 20;
+
 /// Tries of a step, or of its compensation, before people are asked.
 pub const TRIES_MAX: u32 = 10_000;
 

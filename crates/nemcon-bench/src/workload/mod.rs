@@ -7,6 +7,7 @@ mod empty;
 mod read;
 mod smallbank;
 mod transfer;
+mod trip;
 
 use std::sync::Arc;
 
@@ -18,7 +19,7 @@ use crate::accounts::{CHECKING, NewAccounts, PLAIN, SAVINGS, Stock};
 use crate::chance::Chance;
 use crate::fate::{Fate, Try};
 use crate::load::Subject;
-use crate::plan::WorkloadKind;
+use crate::plan::{Manner, RowPlan, WorkloadKind};
 use crate::population::{Customer, Population};
 use crate::submit::Submitter;
 
@@ -98,17 +99,19 @@ pub(crate) enum Workload {
     SmallBank(Ground),
     Empty(Ground, usize),
     Read(Ground, usize),
+    Trip(Ground, Manner),
 }
 
 impl Workload {
     /// The workload of a row.
-    pub(crate) fn new(kind: WorkloadKind, ground: Ground, participants: Option<u8>) -> Self {
-        let participants = usize::from(participants.unwrap_or(1));
+    pub(crate) fn new(kind: WorkloadKind, ground: Ground, row: &RowPlan) -> Self {
+        let participants = usize::from(row.participants.unwrap_or(1));
         match kind {
             WorkloadKind::Transfer => Self::Transfer(ground),
             WorkloadKind::SmallBank => Self::SmallBank(ground),
             WorkloadKind::Empty => Self::Empty(ground, participants),
             WorkloadKind::Read => Self::Read(ground, participants),
+            WorkloadKind::Trip => Self::Trip(ground, row.manner.unwrap_or(Manner::Transaction)),
         }
     }
 }
@@ -119,10 +122,11 @@ impl Subject for Workload {
     async fn attempt(&self, chance: &mut Chance) -> Result<Try, ClientError> {
         match self {
             Self::Transfer(ground) => transfer::attempt(ground, chance).await,
-            // The largest of the futures by far.
+            // Large ones have a place of their own.
             Self::SmallBank(ground) => Box::pin(smallbank::attempt(ground, chance)).await,
             Self::Empty(ground, count) => empty::attempt(ground, *count, chance).await,
             Self::Read(ground, count) => read::attempt(ground, *count, chance).await,
+            Self::Trip(ground, manner) => Box::pin(trip::attempt(ground, *manner, chance)).await,
         }
     }
 }
@@ -130,12 +134,14 @@ impl Subject for Workload {
 /// The accounts that a workload needs at each bank.
 pub(crate) fn accounts(kind: WorkloadKind) -> &'static [NewAccounts] {
     match kind {
-        WorkloadKind::Transfer | WorkloadKind::Empty | WorkloadKind::Read => &[NewAccounts {
-            stock: PLAIN,
-            // A million: nobody runs dry in an hour.
-            opening_minor: (100_000_000, 100_000_000),
-            minimum_minor: 0,
-        }],
+        WorkloadKind::Transfer | WorkloadKind::Empty | WorkloadKind::Read | WorkloadKind::Trip => {
+            &[NewAccounts {
+                stock: PLAIN,
+                // A million: nobody runs dry in an hour.
+                opening_minor: (100_000_000, 100_000_000),
+                minimum_minor: 0,
+            }]
+        }
         WorkloadKind::SmallBank => &[
             NewAccounts {
                 stock: SAVINGS,

@@ -12,7 +12,7 @@ use clap::builder::TypedValueParser;
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use nemcon_bench::{
-    ACCOUNTS_MAX, ACCOUNTS_MIN, BenchError, Cluster, IN_FLIGHT_MAX, Load, PARTICIPANTS_MAX,
+    ACCOUNTS_MAX, ACCOUNTS_MIN, BenchError, Cluster, IN_FLIGHT_MAX, Load, Manner, PARTICIPANTS_MAX,
     PARTICIPANTS_MIN, Plan, RATE_MAX, ROUNDS_MAX, Report, SECONDS_MAX, Skew, Spans, Spawn,
     Transport, WorkloadKind,
 };
@@ -39,6 +39,7 @@ Workloads:
   smallbank  the six transactions of that research benchmark, its sum checked to the cent
   empty      both phases with forced records and no data, at 2, 3 and 5 participants
   read       reads one account at each of two banks; nothing is forced
+  trip       one job in three steps at three banks, as a saga and as one transaction
 
 Without --rate so many transactions are kept in flight. With it so many begin in a second, and \
 latency counts from when a transaction was to begin. Each of a list is a row; all rows are \
@@ -54,6 +55,7 @@ line makes no sense; 3 the outcome of some transactions is not known; 4 nobody a
 Examples:
   nemcon bench transfer --spawn --in-flight 1,64,256 --transport unary,stream
   nemcon bench smallbank --spawn=3 --skew zipf --in-flight 16,64
+  nemcon bench trip --spawn --as saga,transaction --in-flight 1,16
   nemcon bench transfer --rate 500,1000 --seconds 10 --coordinator http://127.0.0.1:7100";
 
 /// What to run, and how hard.
@@ -85,6 +87,9 @@ pub(crate) struct Bench {
     #[arg(long, value_name = "N,N,…", value_delimiter = ',', value_parser =
         clap::value_parser!(u8).range(PARTICIPANTS_MIN as i64..=PARTICIPANTS_MAX as i64))]
     participants: Vec<u8>,
+    /// As what the job is run, in trip [default: saga,transaction]
+    #[arg(long = "as", value_name = "WHAT,WHAT", value_delimiter = ',')]
+    manners: Vec<Kind>,
     /// How many to have in flight
     #[arg(long, value_name = "N,N,…", value_delimiter = ',', default_value = "1,16,64",
         value_parser = clap::value_parser!(u16).range(1..=IN_FLIGHT_MAX as i64))]
@@ -93,13 +98,8 @@ pub(crate) struct Bench {
     #[arg(long, value_name = "N,N,…", value_delimiter = ',', conflicts_with = "in_flight",
         value_parser = clap::value_parser!(u32).range(1..=RATE_MAX as i64))]
     rate: Vec<u32>,
-    /// How transactions reach the coordinator
-    #[arg(
-        long,
-        value_name = "WAY,WAY",
-        value_delimiter = ',',
-        default_value = "stream"
-    )]
+    /// How transactions reach the coordinator [default: stream; unary in trip]
+    #[arg(long, value_name = "WAY,WAY", value_delimiter = ',')]
     transport: Vec<Way>,
     /// How long each row is measured in each round
     #[arg(long, value_name = "N", default_value_t = 5,
@@ -139,6 +139,14 @@ enum Transactions {
     Smallbank,
     Empty,
     Read,
+    Trip,
+}
+
+/// As what a job is run, as it is written.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Kind {
+    Saga,
+    Transaction,
 }
 
 /// How accounts are chosen, as it is written.
@@ -170,6 +178,15 @@ impl From<Way> for Transport {
     }
 }
 
+impl From<Kind> for Manner {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Saga => Self::Saga,
+            Kind::Transaction => Self::Transaction,
+        }
+    }
+}
+
 impl Bench {
     /// What is to be measured. Defaults that hang on the workload are filled in.
     fn plan(&self) -> Plan {
@@ -178,6 +195,7 @@ impl Bench {
             Transactions::Smallbank => WorkloadKind::SmallBank,
             Transactions::Empty => WorkloadKind::Empty,
             Transactions::Read => WorkloadKind::Read,
+            Transactions::Trip => WorkloadKind::Trip,
         };
         let skew = match (self.skew, workload) {
             (Some(Choice::Hot), _) | (None, WorkloadKind::SmallBank) => Skew::Hot,
@@ -189,16 +207,27 @@ impl Bench {
             ([], WorkloadKind::Read) => vec![2],
             (given, _) => given.to_vec(),
         };
+        let manners = match (self.manners.as_slice(), workload) {
+            ([], WorkloadKind::Trip) => vec![Manner::Saga, Manner::Transaction],
+            (given, _) => given.iter().copied().map(Manner::from).collect(),
+        };
         let loads = if self.rate.is_empty() {
             self.in_flight.iter().copied().map(Load::InFlight).collect()
         } else {
             self.rate.iter().copied().map(Load::Rate).collect()
         };
+        let transports = match (self.transport.as_slice(), workload) {
+            // As a saga it is: so the two differ in nothing else.
+            ([], WorkloadKind::Trip) => vec![Transport::Unary],
+            ([], _) => vec![Transport::Stream],
+            (given, _) => given.iter().copied().map(Into::into).collect(),
+        };
         Plan {
             workload,
             loads,
-            transports: self.transport.iter().copied().map(Into::into).collect(),
+            transports,
             participants,
+            manners,
             skew,
             accounts: self.accounts,
             spans: Spans {
@@ -359,6 +388,10 @@ mod tests {
         assert_eq!(plan("empty").participants, [2, 3, 5]);
         assert_eq!(plan("read").participants, [2]);
         assert_eq!(plan("read --participants 1,4").participants, [1, 4]);
+        let both = [Manner::Saga, Manner::Transaction];
+        assert_eq!(plan("trip").manners, both);
+        assert_eq!(plan("trip --as saga").manners, both[..1]);
+        assert_eq!(plan("transfer").manners, []);
         assert_eq!(
             plan("transfer --rate 10,20").loads,
             [10, 20].map(Load::Rate)
@@ -376,6 +409,7 @@ mod tests {
         };
         assert_eq!(banks("transfer --spawn"), 2);
         assert_eq!(banks("empty --spawn"), 5);
+        assert_eq!(banks("trip --spawn"), 3);
         assert_eq!(banks("transfer --spawn=7"), 7);
     }
 
@@ -389,6 +423,7 @@ mod tests {
             ("transfer --in-flight 0", "1..=4096"),
             ("read --participants 17", "1..=16"),
             ("transfer --seconds 0", "1..=3600"),
+            ("trip --as payment", "saga"),
             ("pay", "smallbank"),
         ] {
             let said = bench(line).map(|_| ()).unwrap_err();

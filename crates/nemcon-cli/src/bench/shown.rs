@@ -121,9 +121,10 @@ fn load(row: &Row) -> String {
         (None, Some(rate)) => format!("{rate} a second"),
         (None, None) => "-".to_owned(),
     };
-    match row.participants {
-        Some(count) => format!("{count} participants, {load}"),
-        None => load,
+    match (row.participants, row.manner) {
+        (Some(count), _) => format!("{count} participants, {load}"),
+        (None, Some(manner)) => format!("{manner}, {load}"),
+        (None, None) => load,
     }
 }
 

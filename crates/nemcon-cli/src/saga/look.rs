@@ -5,7 +5,7 @@ use nemcon_core::saga::{Hand, Resolution, StepState, View};
 use nemcon_proto::convert::timestamp;
 use nemcon_proto::v1;
 
-use super::{StateName, shown, tree};
+use super::{StateName, tree};
 use crate::failure::{Exit, Failure, no};
 use crate::json::{self, Types};
 use crate::listing::Listing;
@@ -21,7 +21,7 @@ pub(super) async fn list(session: &Session, listing: Listing<StateName>) -> Resu
         for view in views {
             table.row([
                 view.saga.to_string(),
-                shown(view.state).into(),
+                view.state.to_string(),
                 timestamp(view.started_at).to_string(),
                 done(view),
                 reason(view),
@@ -67,7 +67,7 @@ fn drawn(view: &View) -> String {
     } else {
         ""
     };
-    lines.push(format!("state    {}{pivot}", shown(view.state)));
+    lines.push(format!("state    {}{pivot}", view.state));
     if let Some(cause) = &view.cause {
         lines.push(format!("reason   {}", no(cause)));
     }

@@ -230,17 +230,6 @@ impl Word {
 
 /// Where a saga is, after something was done to it.
 fn told(view: &View) -> Exit {
-    say!("{} {}", view.saga, shown(view.state));
+    say!("{} {}", view.saga, view.state);
     Exit::Done
-}
-
-/// A state as it is shown, as everywhere else.
-const fn shown(state: State) -> &'static str {
-    match state {
-        State::Running => "RUNNING",
-        State::Compensating => "COMPENSATING",
-        State::Stuck => "STUCK",
-        State::Completed => "COMPLETED",
-        State::Compensated => "COMPENSATED",
-    }
 }

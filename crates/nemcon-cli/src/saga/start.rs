@@ -7,7 +7,7 @@ use nemcon_core::saga::{Graph, State};
 use nemcon_proto::convert::SagaStart;
 use nemcon_proto::v1;
 
-use super::{shown, watch};
+use super::watch;
 use crate::failure::{Exit, Failure};
 use crate::json::{self, Types};
 use crate::out::say;
@@ -57,7 +57,7 @@ pub(super) async fn run(
     if as_json {
         json::print(&Types::new()?.write(&v1::Saga::from(view))?);
     } else {
-        say!("{} {}", view.saga, shown(view.state));
+        say!("{} {}", view.saga, view.state);
     }
     Ok(Exit::Done)
 }

@@ -20,22 +20,6 @@ pub(super) const fn sign(state: StepState) -> &'static str {
     }
 }
 
-/// A state as it is shown, as everywhere else.
-pub(super) const fn word(state: StepState) -> &'static str {
-    match state {
-        StepState::Waiting => "WAITING",
-        StepState::Trying => "TRYING",
-        StepState::Pausing => "PAUSING",
-        StepState::Done => "DONE",
-        StepState::Failed => "FAILED",
-        StepState::Stuck => "STUCK",
-        StepState::Compensating => "COMPENSATING",
-        StepState::CompensationPausing => "COMPENSATION_PAUSING",
-        StepState::Compensated => "COMPENSATED",
-        StepState::CompensationStuck => "COMPENSATION_STUCK",
-    }
-}
-
 /// All steps, each under the last of those that it waits for.
 pub(super) fn table(view: &View) -> Table {
     let mut table = Table::new(["STEP", "STATE", ">TRIES", ">AT", "WHY"]);
@@ -45,7 +29,7 @@ pub(super) fn table(view: &View) -> Table {
         let since = step.changed_at.since(view.started_at);
         table.row([
             format!("{branch}{} {}{}", sign(step.state), step.name, notes(step)),
-            word(step.state).to_owned(),
+            step.state.to_string(),
             step.tries_in_all.to_string(),
             if waits {
                 String::new()

@@ -5,7 +5,7 @@ use nemcon_core::saga::{State, StepView, View};
 use nemcon_core::time::Millis;
 use nemcon_proto::v1;
 
-use super::{shown, tree};
+use super::tree;
 use crate::failure::{Exit, Failure, no};
 use crate::json::Types;
 use crate::out::say;
@@ -74,7 +74,7 @@ fn lines(last: Option<&View>, view: &View) -> Vec<String> {
                 since(step.changed_at),
                 tree::sign(step.state),
                 step.name,
-                tree::word(step.state),
+                step.state,
                 why.unwrap_or_default(),
                 width = width.unwrap_or_default(),
             );
@@ -91,7 +91,7 @@ fn lines(last: Option<&View>, view: &View) -> Vec<String> {
         let line = format!(
             "{:>10}  {}",
             since(at.unwrap_or(view.started_at)),
-            shown(view.state)
+            view.state
         );
         // The start comes first.
         if last.is_none() && view.state == State::Running {

@@ -10,14 +10,13 @@ use nemcon_node::front::NoAnswer;
 use nemcon_proto::convert::{SagaDecision, SagaList, SagaPage, SagaStart, SagaStepDecision};
 use nemcon_proto::v1;
 use nemcon_proto::v1::saga_service_server::SagaService;
-use tokio::sync::broadcast::Receiver;
-use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use super::Api;
 use crate::hash;
+use crate::watch::SagaWatch;
 
 /// Views on their way to one watcher. Who is slow gets fewer and newer ones, not a
 /// longer queue.
@@ -46,7 +45,7 @@ impl Api {
         self,
         saga: SagaId,
         view: View,
-        mut changes: Receiver<SagaId>,
+        mut changes: SagaWatch,
         watcher: mpsc::Sender<Told>,
     ) {
         let mut last = view;
@@ -56,7 +55,7 @@ impl Api {
         while !has_ended(&last) {
             tokio::select! {
                 () = watcher.closed() => return,
-                changed = has_changed(saga, &mut changes) => if !changed { return },
+                rang = changes.rang() => if !rang { return },
             }
             match self.look_at_saga(saga).await {
                 Ok(view) if view == last => {}
@@ -74,24 +73,6 @@ impl Api {
             }
         }
     }
-}
-
-/// Waits until something about a saga may have changed; false: the node has ended.
-/// Whoever lags behind the news looks for itself.
-async fn has_changed(saga: SagaId, changes: &mut Receiver<SagaId>) -> bool {
-    loop {
-        match changes.recv().await {
-            Ok(changed) if changed != saga => {}
-            Ok(_) | Err(RecvError::Lagged(_)) => break,
-            Err(RecvError::Closed) => return false,
-        }
-    }
-    // What has come since is seen with the same look.
-    while !matches!(
-        changes.try_recv(),
-        Err(TryRecvError::Empty | TryRecvError::Closed)
-    ) {}
-    true
 }
 
 fn has_ended(view: &View) -> bool {
@@ -172,7 +153,7 @@ impl SagaService for Api {
             .map_err(|error| wire_status(&error))?;
         let ended = || to_status(&self.refused(Refusal::from(NoAnswer::NotServing)));
         // First listen, then look: what changes in between is seen twice, not never.
-        let changes = self.watches.of_sagas().ok_or_else(ended)?;
+        let changes = self.watches.of_saga(saga).ok_or_else(ended)?;
         let view = self.look_at_saga(saga).await?;
         let (watcher, told) = mpsc::channel(VIEWS_MAX);
         tokio::spawn(self.clone().follow(saga, view, changes, watcher));

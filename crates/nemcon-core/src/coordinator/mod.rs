@@ -129,6 +129,9 @@ pub struct Settings {
     /// How many sagas that ended are remembered. Default 10,000: a checkpoint repeats
     /// each, at some hundred bytes.
     pub remember_sagas_max: usize,
+    /// How many bytes those may take, about. Default 64 MiB: most take a kilobyte or
+    /// two, and one of a thousand steps some hundred.
+    pub remember_saga_bytes_max: usize,
     /// When a call that may wait for a lock has been out for so long, we look for
     /// deadlocks; waits that are younger are not looked at. Default 20 ms; `None`:
     /// never.
@@ -160,6 +163,7 @@ impl Settings {
             saga_tries_max: 5_000,
             remember_sagas_for: Span::from_secs(24 * 3_600),
             remember_sagas_max: 10_000,
+            remember_saga_bytes_max: 64 << 20,
             look_after: Some(Span(20)),
             planted: Planted::none(),
         }

@@ -17,6 +17,7 @@ use crate::history::History;
 use crate::id::{
     Epoch, LogPosition, Lsn, ParticipantId, ParticipantName, Position, SagaId, TransactionId,
 };
+use crate::limits;
 use crate::planted::Bug;
 use crate::saga::{Fact, Invalid};
 use crate::time::Millis;
@@ -305,7 +306,8 @@ impl Coordinator {
 
     pub(super) fn live_records_from(&self, cursor: &mut Cursor, max: usize) -> Vec<Record> {
         let mut records = Vec::new();
-        while records.len() < max {
+        let mut room = limits::SAGA_PIECE_BYTES_MAX;
+        while records.len() < max && room > 0 {
             cursor.0 = match &cursor.0 {
                 Stage::Bounds => {
                     self.live_bounds(&mut records);
@@ -315,10 +317,12 @@ impl Coordinator {
                     Some(last) => Stage::Running(Some(last)),
                     None => Stage::Sagas(None),
                 },
-                Stage::Sagas(after) => match self.live_sagas(*after, max, &mut records) {
-                    Some(last) => Stage::Sagas(Some(last)),
-                    None => Stage::End,
-                },
+                Stage::Sagas(after) => {
+                    match self.live_sagas(*after, max, &mut room, &mut records) {
+                        Some(last) => Stage::Sagas(Some(last)),
+                        None => Stage::End,
+                    }
+                }
                 Stage::End => break,
             };
         }
@@ -369,6 +373,7 @@ impl Coordinator {
         &self,
         after: Option<SagaId>,
         max: usize,
+        room: &mut usize,
         records: &mut Vec<Record>,
     ) -> Option<SagaId> {
         if self.settings.planted.has(Bug::CheckpointForgetsSagas) {
@@ -379,6 +384,10 @@ impl Coordinator {
             last = Some(id);
             let fact = Box::new(Fact::Kept(Box::new(saga.snapshot())));
             records.push(Record::Saga { saga: id, fact });
+            *room = room.saturating_sub(saga.bytes());
+            if *room == 0 {
+                break;
+            }
         }
         last
     }

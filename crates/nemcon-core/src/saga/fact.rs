@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::string::String;
+use core::fmt;
 
 use minicbor::{Decode, Encode};
 
@@ -74,6 +75,31 @@ pub enum StepState {
     CompensationStuck,
 }
 
+impl StepState {
+    /// Its name, as it is shown everywhere: `TRYING`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Waiting => "WAITING",
+            Self::Trying => "TRYING",
+            Self::Pausing => "PAUSING",
+            Self::Done => "DONE",
+            Self::Failed => "FAILED",
+            Self::Stuck => "STUCK",
+            Self::Compensating => "COMPENSATING",
+            Self::CompensationPausing => "COMPENSATION_PAUSING",
+            Self::Compensated => "COMPENSATED",
+            Self::CompensationStuck => "COMPENSATION_STUCK",
+        }
+    }
+}
+
+impl fmt::Display for StepState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
 /// A result that others use.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Encode, Decode)]
 pub struct Kept {
@@ -99,6 +125,24 @@ pub enum Resolution {
     /// It is tried again, with all its tries anew.
     #[n(2)]
     Retry,
+}
+
+impl Resolution {
+    /// The word for it: `done`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Compensated => "compensated",
+            Self::Retry => "retry",
+        }
+    }
+}
+
+impl fmt::Display for Resolution {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
 }
 
 /// Something that people did to a saga.

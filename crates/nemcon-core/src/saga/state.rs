@@ -215,6 +215,13 @@ impl Saga {
         self.body.turn.is_some()
     }
 
+    /// Whether all its steps are done.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        let mut steps = self.body.steps.iter();
+        steps.all(|step| step.state == StepState::Done)
+    }
+
     /// Whether a pivot is done: there is no way back.
     #[must_use]
     pub fn is_beyond_pivot(&self) -> bool {
@@ -253,13 +260,22 @@ impl Saga {
         self.body.steps.iter().position(stuck)
     }
 
-    /// Bytes that it holds, about.
+    /// Bytes that it holds, about: in memory, and in the record of a checkpoint.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        let steps = &self.body.steps;
+        let Snapshot {
+            label,
+            names,
+            steps,
+            hands,
+            ..
+        } = &self.body;
+        let hand = |it: &Hand| size_of_val(it) + it.who.len() + it.why.len();
         self.graph.as_ref().map_or(0, Graph::bytes)
-            + steps.iter().map(result_bytes).sum::<usize>()
-            + core::mem::size_of_val(steps.as_slice())
+            + label.len()
+            + names.iter().map(|it| it.as_str().len()).sum::<usize>()
+            + steps.iter().map(step_bytes).sum::<usize>()
+            + hands.iter().map(hand).sum::<usize>()
     }
 
     /// Bytes of the results that its steps have left for others.
@@ -517,16 +533,6 @@ impl Saga {
         }
     }
 
-    /// Of which step the present try is this transaction.
-    #[must_use]
-    pub fn step_of(&self, transaction: TransactionId) -> Option<usize> {
-        let under_way = |step: &Progress| {
-            matches!(step.state, StepState::Trying | StepState::Compensating)
-                && step.transaction == Some(transaction)
-        };
-        self.body.steps.iter().position(under_way)
-    }
-
     /// The steps with a try under way.
     pub fn under_way(&self) -> impl Iterator<Item = (usize, TransactionId)> + '_ {
         let under_way =
@@ -620,6 +626,11 @@ impl Saga {
         let limit: Option<Span> = self.graph.as_ref()?.definition().time_limit;
         limit.map(|limit| self.body.started_at + limit)
     }
+}
+
+fn step_bytes(step: &Progress) -> usize {
+    let why = step.cause.as_ref().map_or(0, |it| it.refusal.message.len());
+    size_of_val(step) + why + result_bytes(step)
 }
 
 fn result_bytes(step: &Progress) -> usize {

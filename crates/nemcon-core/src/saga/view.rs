@@ -2,12 +2,14 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::fmt;
 
 use super::definition::StepName;
 use super::fact::{Ended, Hand, StepState};
 use super::state::Saga;
 use crate::coordinator::record::Cause;
 use crate::id::{SagaId, TransactionId};
+use crate::limits;
 use crate::reason::Refusal;
 use crate::time::Millis;
 
@@ -24,6 +26,26 @@ pub enum State {
     Completed,
     /// Nothing of it is left.
     Compensated,
+}
+
+impl State {
+    /// Its name, as it is shown everywhere: `RUNNING`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "RUNNING",
+            Self::Compensating => "COMPENSATING",
+            Self::Stuck => "STUCK",
+            Self::Completed => "COMPLETED",
+            Self::Compensated => "COMPENSATED",
+        }
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
 }
 
 /// A saga as it can be looked at.
@@ -77,6 +99,44 @@ pub struct StepView {
     /// When it is done the saga only goes forward. Not said any more of a saga that
     /// ended.
     pub pivot: bool,
+}
+
+impl View {
+    /// Bytes that it takes as it travels, at most.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let steps = self.steps.iter().map(StepView::bytes).sum::<usize>();
+        let hand = |it: &Hand| AROUND_BYTES + limits::NAME_BYTES_MAX + it.who.len() + it.why.len();
+        AROUND_BYTES
+            + self.label.len()
+            + self.cause.as_ref().map_or(0, cause_bytes)
+            + self.stuck.as_ref().map_or(0, refusal_bytes)
+            + steps
+            + self.hands.iter().map(hand).sum::<usize>()
+    }
+}
+
+impl StepView {
+    fn bytes(&self) -> usize {
+        let name = |it: &StepName| it.as_str().len() + 3;
+        AROUND_BYTES
+            + name(&self.name)
+            + self.cause.as_ref().map_or(0, cause_bytes)
+            + self.depends_on.iter().map(name).sum::<usize>()
+    }
+}
+
+/// Ids, times, numbers, and what stands around texts: of a saga, of a step, and of a
+/// decision by hand at most so many bytes, and more than that.
+const AROUND_BYTES: usize = 200;
+
+fn refusal_bytes(refusal: &Refusal) -> usize {
+    AROUND_BYTES + refusal.reason.as_str().len() + refusal.message.len()
+}
+
+fn cause_bytes(cause: &Cause) -> usize {
+    let place = cause.participant.as_ref();
+    refusal_bytes(&cause.refusal) + place.map_or(0, |name| name.as_str().len())
 }
 
 impl Saga {

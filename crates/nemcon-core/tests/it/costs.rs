@@ -2,10 +2,11 @@
 //! for, and how many messages pass.
 
 use nemcon_core::message::Outcome;
+use nemcon_core::saga::{Compensation, Definition, Retry, State, Step, StepName};
 use nemcon_core::time::Span;
 
 use crate::registers::Action;
-use crate::world::{Cost, World};
+use crate::world::{Cost, World, saga_operation};
 
 /// Runs `story` in a quiet world and counts what it alone costs.
 fn cost_of(participants: usize, story: impl FnOnce(&mut World)) -> (World, Cost) {
@@ -147,4 +148,93 @@ fn an_interactive_reader_costs_two_messages_and_no_flush() {
     assert_eq!(after.messages - before.messages, 2 + 8);
     assert_eq!(after.participants_forced - before.participants_forced, 2);
     assert_eq!(after.coordinator_forced - before.coordinator_forced, 1);
+}
+
+/// The job of `nemcon bench trip`: two accounts give what a third gets.
+const TRIP: [(usize, i64); 3] = [(0, -5), (1, -7), (2, 12)];
+
+#[test]
+fn a_saga_of_three_steps_forces_each_decision_with_the_next_beginning() {
+    let mut saga = None;
+    let (world, cost) = cost_of(3, |world| {
+        let definition = Definition {
+            steps: steps_of(&TRIP),
+            ..Definition::default()
+        };
+        saga = Some(world.run_saga(0, definition));
+    });
+    let state = world.saga_state(saga.expect("it ran"));
+    assert_eq!(state, Some(State::Completed));
+    let want = Cost {
+        // That it begins, with the first try; two decisions, each with the next try;
+        // the last one, with the end.
+        coordinator_forced: 4,
+        participants_forced: 3,
+        // Prepare, vote, commit, acknowledgement in each of three steps.
+        messages: 12,
+    };
+    assert_eq!(cost, want);
+}
+
+#[test]
+fn the_same_as_one_transaction_forces_one_decision() {
+    let mut transaction = None;
+    let (world, cost) = cost_of(3, |world| {
+        let write = |(at, amount)| (at, Action::Add(1, amount), false);
+        transaction = Some(world.run(0, TRIP.map(write).to_vec()).transaction);
+    });
+    let outcome = world.outcome(transaction.expect("it ran"));
+    assert_eq!(outcome, Some(Outcome::Committed));
+    let want = Cost {
+        coordinator_forced: 1,
+        participants_forced: 3,
+        messages: 12,
+    };
+    assert_eq!(cost, want);
+}
+
+#[test]
+fn a_saga_that_goes_back_costs_its_compensations_as_well() {
+    let mut saga = None;
+    let (world, cost) = cost_of(3, |world| {
+        let mut trip = TRIP;
+        trip[2].1 = -500;
+        let definition = Definition {
+            steps: steps_of(&trip),
+            ..Definition::default()
+        };
+        saga = Some(world.run_saga(0, definition));
+    });
+    let state = world.saga_state(saga.expect("it ran"));
+    assert_eq!(state, Some(State::Compensated));
+    let want = Cost {
+        // Three tries forward and two back, and the end.
+        coordinator_forced: 6,
+        // The one that says no promises nothing.
+        participants_forced: 4,
+        // Prepare and no at that one.
+        messages: 4 * 4 + 2,
+    };
+    assert_eq!(cost, want);
+}
+
+/// One step for each, one after the other.
+fn steps_of(amounts: &[(usize, i64)]) -> Vec<Step> {
+    let name = |at: usize| StepName::new(format!("step-{at}")).expect("a name");
+    let step = |(number, (at, amount)): (usize, &(usize, i64))| {
+        let operation = |amount| saga_operation((*at, Action::Add(1, amount), false));
+        Step {
+            name: name(number),
+            depends_on: number.checked_sub(1).map(name).into_iter().collect(),
+            operations: vec![operation(*amount)],
+            compensation: Some(Compensation {
+                operations: vec![operation(-amount)],
+                retry: Retry::COMPENSATION,
+            }),
+            retry: Retry::STEP,
+            time_limit: None,
+            pivot: false,
+        }
+    };
+    amounts.iter().enumerate().map(step).collect()
 }

@@ -16,6 +16,7 @@ mod registers;
 mod restored;
 mod room;
 mod saga_definitions;
+mod sagas;
 mod sagas_restored;
 mod schedules;
 mod story;

@@ -5,12 +5,12 @@
 
 use nemcon_core::id::TransactionId;
 use nemcon_core::message::Outcome;
-use nemcon_core::participant::view::Standing;
+use nemcon_core::saga::{Compensation, Definition, Retry, Step, StepName};
 use nemcon_core::time::{Millis, Span};
 use proptest::prelude::*;
 
 use crate::registers::Action;
-use crate::world::{Place, World};
+use crate::world::{Place, SagaOrder, World, saga_operation};
 
 /// One choice of the schedule; numbers are taken modulo what there is.
 #[derive(Clone, Debug)]
@@ -45,6 +45,14 @@ enum Move {
     Commit(usize),
     SendAgain(usize),
     Abort(usize),
+    Saga {
+        coordinator: usize,
+        at: usize,
+        amount: i64,
+    },
+    StartAgain(usize),
+    Cancel(usize),
+    Resume(usize),
     Deliver(usize),
     Lose(usize),
     Double(usize),
@@ -81,6 +89,12 @@ fn moves() -> impl Strategy<Value = Move> {
         2 => (0..8_usize).prop_map(Move::Commit),
         2 => (0..64_usize).prop_map(Move::SendAgain),
         1 => (0..64_usize).prop_map(Move::Abort),
+        2 => (0..4_usize, 0..4_usize, 1..60_i64).prop_map(
+            |(coordinator, at, amount)| Move::Saga { coordinator, at, amount }
+        ),
+        1 => (0..8_usize).prop_map(Move::StartAgain),
+        1 => (0..8_usize).prop_map(Move::Cancel),
+        1 => (0..8_usize).prop_map(Move::Resume),
         40 => (0..64_usize).prop_map(Move::Deliver),
         2 => (0..64_usize).prop_map(Move::Lose),
         2 => (0..64_usize).prop_map(Move::Double),
@@ -198,6 +212,31 @@ fn perform(world: &mut World, step: &Move) {
             }
         }
         Move::SendAgain(_) | Move::Abort(_) => {}
+        Move::Saga {
+            coordinator,
+            at,
+            amount,
+        } => {
+            if let Some(coordinator) = free(world, coordinator) {
+                let place = |step: usize| (at + step) % participants;
+                world.run_saga(coordinator, saga(place, amount));
+            }
+        }
+        Move::StartAgain(which) => {
+            if let Some(order) = started(world, which) {
+                world.start_saga(&order);
+            }
+        }
+        Move::Cancel(which) => {
+            if let Some(order) = started(world, which) {
+                world.cancel_saga(order.coordinator, order.saga);
+            }
+        }
+        Move::Resume(which) => {
+            if let Some(order) = started(world, which) {
+                world.resume_saga(order.coordinator, order.saga);
+            }
+        }
         Move::Deliver(at) if world.in_flight() > 0 => world.deliver(at % world.in_flight()),
         Move::Lose(at) if world.in_flight() > 0 => world.lose(at % world.in_flight()),
         Move::Double(at) if world.in_flight() > 0 => world.double(at % world.in_flight()),
@@ -232,6 +271,48 @@ fn perform(world: &mut World, step: &Move) {
     }
 }
 
+/// Moves money from place to place: two steps at the same time, then one, which may be
+/// a pivot, then another. Each keeps the sum.
+fn saga(place: impl Fn(usize) -> usize, amount: i64) -> Definition {
+    let name = |at: usize| StepName::new(format!("s{at}")).expect("a name");
+    let retry = Retry {
+        attempts: 3,
+        pause_first: Span(50),
+        pause_max: Span(500),
+        try_timeout: Some(Span::from_secs(3)),
+    };
+    let step = |at: usize, after: &[usize]| {
+        let shift = |amount: i64| {
+            let give = (place(at), Action::Add(0, -amount), false);
+            let take = (place(at + 1), Action::Add(1, amount), false);
+            vec![saga_operation(give), saga_operation(take)]
+        };
+        Step {
+            name: name(at),
+            depends_on: after.iter().map(|it| name(*it)).collect(),
+            operations: shift(amount),
+            compensation: Some(Compensation {
+                operations: shift(-amount),
+                retry,
+            }),
+            retry,
+            time_limit: None,
+            pivot: at == 2 && amount % 3 == 0,
+        }
+    };
+    Definition {
+        steps: vec![step(0, &[]), step(1, &[]), step(2, &[0, 1]), step(3, &[2])],
+        ..Definition::default()
+    }
+}
+
+/// One of the sagas whose coordinator is up.
+fn started(world: &World, which: usize) -> Option<SagaOrder> {
+    let order = world.sagas.get(which % world.sagas.len().max(1))?;
+    let is_up = world.is_up(Place::Coordinator(order.coordinator));
+    is_up.then(|| order.clone())
+}
+
 /// One of the interactive transactions whose coordinator is up.
 fn open(world: &World, which: usize) -> Option<(usize, TransactionId)> {
     let (at, transaction) = *world
@@ -250,29 +331,12 @@ fn heal(world: &mut World) {
         }
     }
     world.run_quietly(Span::from_secs(60));
+    world.check_rest().expect("all rests after healing");
     for node in &world.participants {
         let machine = node.machine.as_ref().expect("all are up");
-        let unfinished: Vec<_> = machine
-            .attempts()
-            .filter(|view| {
-                matches!(
-                    view.standing,
-                    Standing::Active | Standing::Holding | Standing::Prepared
-                )
-            })
-            .collect();
-        assert!(
-            unfinished.is_empty(),
-            "I10: still unfinished after healing: {unfinished:?}"
-        );
         let registers = machine.resource();
         let sum: i64 = registers.values.values().sum();
         assert_eq!(sum, registers.tally, "every change was applied once");
-        assert_eq!(
-            machine.locks().holders().count(),
-            0,
-            "I10: a lock is still held"
-        );
     }
     assert_eq!(world.total(), 0, "I7: transfers keep the sum");
 }
@@ -293,6 +357,16 @@ fn everyone_learns(world: &mut World) {
             world.refused
         );
     }
+    for order in world.sagas.clone() {
+        world.start_saga(&order);
+        world.run_quietly(Span::from_secs(20));
+        let answer = world.saga_answer(order.saga).expect("an answer");
+        assert!(
+            matches!(answer, Ok(_) | Err("OUTCOME_FORGOTTEN")),
+            "{order:?}: {answer:?}"
+        );
+    }
+    world.check_rest().expect("all rests in the end");
     assert_eq!(world.total(), 0, "I7: transfers keep the sum");
 }
 

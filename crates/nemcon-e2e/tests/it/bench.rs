@@ -82,6 +82,17 @@ async fn every_workload_runs_on_a_cluster_of_its_own_and_leaves_nothing_behind()
         let versions = report["setting"]["node_versions"].as_array().unwrap();
         assert_eq!(versions.len(), 2, "{report}");
     }
+    let told = spawned(dir.path(), &["trip", &in_data, "--in-flight=4"]).await;
+    assert_eq!(told.exit, DONE, "trip: {told:?}");
+    let report = told.json();
+    is_sound(&report, 2);
+    assert_eq!(report["banks"], 3);
+    for (at, manner) in ["saga", "transaction"].into_iter().enumerate() {
+        let row = &report["rows"][at];
+        assert_eq!(row["manner"], manner);
+        let kinds: Vec<&String> = row["kinds"].as_object().unwrap().keys().collect();
+        assert_eq!(kinds, [manner], "{row}");
+    }
     let left = std::fs::read_dir(&data).unwrap().count();
     assert_eq!(left, 0, "the directories of the nodes are gone");
 }

@@ -6,7 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use nemcon_core::coordinator::record::Record;
-use nemcon_core::id::{Lsn, TransactionId};
+use nemcon_core::id::{Lsn, SagaId, TransactionId};
+use nemcon_core::invariants::{self, StepSum};
 use nemcon_core::saga::{Ended, Fact, Graph, Way};
 
 /// What the log says so far.
@@ -41,7 +42,7 @@ impl<'a> Account<'a> {
         };
         for (lsn, record) in log {
             match record {
-                Record::Saga { fact, .. } => account.fact(*lsn, fact)?,
+                Record::Saga { saga, fact } => account.fact(*lsn, *saga, fact)?,
                 Record::Decided(decided) => account.committed(decided.transaction)?,
                 Record::Aborted(aborted) => account.failed(aborted.transaction),
                 Record::Started { .. }
@@ -63,7 +64,7 @@ impl<'a> Account<'a> {
         self.graph.steps()[step].name.as_str()
     }
 
-    fn fact(&mut self, lsn: Lsn, fact: &Fact) -> Result<(), String> {
+    fn fact(&mut self, lsn: Lsn, saga: SagaId, fact: &Fact) -> Result<(), String> {
         match fact {
             Fact::Tried {
                 step,
@@ -87,7 +88,7 @@ impl<'a> Account<'a> {
                 self.turned = true;
                 Ok(())
             }
-            Fact::Ended { ended, .. } => self.over(*ended),
+            Fact::Ended { ended, .. } => self.over(saga, *ended),
             Fact::Started { .. } | Fact::ByHand(_) | Fact::Forgotten | Fact::Kept(_) => Ok(()),
         }
     }
@@ -186,28 +187,20 @@ impl<'a> Account<'a> {
             .map(|(step, (_, way))| (*step, *way))
     }
 
-    fn over(&mut self, ended: Ended) -> Result<(), String> {
+    fn over(&mut self, saga: SagaId, ended: Ended) -> Result<(), String> {
         if let Some(step) = self.open.keys().next() {
             let name = self.name(*step);
             return Err(format!("it ended while a try of {name} was under way"));
         }
-        let all = 0..self.graph.steps().len();
-        match ended {
-            Ended::Completed => {
-                let mut missing = all.clone().filter(|it| !self.done.contains(it));
-                if let Some(step) = missing.next() {
-                    return Err(format!("completed, and {} is not done", self.name(step)));
-                }
-                if !self.undone.is_empty() {
-                    return Err("completed, and something was taken back".to_owned());
-                }
+        let sums = self.effects().map(|(step, effects)| {
+            let step = &self.graph.steps()[step];
+            StepSum {
+                step: &step.name,
+                effects,
+                has_compensation: step.compensation.is_some(),
             }
-            Ended::Compensated => {
-                if let Some(step) = all.clone().find(|it| self.is_left(*it)) {
-                    return Err(format!("compensated, and {} is left", self.name(step)));
-                }
-            }
-        }
+        });
+        invariants::saga_sums(saga, ended, sums).map_err(|it| it.to_string())?;
         self.ended = Some(ended);
         Ok(())
     }

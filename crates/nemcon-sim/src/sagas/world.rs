@@ -9,6 +9,7 @@ use nemcon_core::coordinator::event::{
 use nemcon_core::coordinator::record::Record;
 use nemcon_core::coordinator::{self, Coordinator};
 use nemcon_core::id::{AttemptId, CoordinatorId, ParticipantId, RequestId, SagaId, TransactionId};
+use nemcon_core::invariants::{self, StepSum};
 use nemcon_core::machine::Wake;
 use nemcon_core::message::{
     Answer, Call, Failure, Frame, OperationsHash, Payload, ToParticipant, Verdict,
@@ -160,8 +161,8 @@ impl<'a> World<'a> {
 
     /// People have looked at a saga that is stuck: what was wrong is mended.
     fn see_to_it(&mut self) -> Result<(), String> {
-        if !self.alarmed {
-            return Err("I10: it is stuck and nobody was alarmed".to_owned());
+        if let Some(view) = self.coordinator.machine.saga(self.saga) {
+            invariants::saga_rests(&view, self.alarmed).map_err(|it| it.to_string())?;
         }
         self.by_hand = true;
         self.alarmed = false;
@@ -611,6 +612,12 @@ impl<'a> World<'a> {
 
     /// All is healed: the saga has ended, and the data say so.
     fn judge(self) -> Result<Ending, String> {
+        for node in &self.participants {
+            invariants::all_is_over(&node.machine).map_err(|it| it.to_string())?;
+        }
+        if let Some(view) = self.coordinator.machine.saga(self.saga) {
+            invariants::saga_rests(&view, self.alarmed).map_err(|it| it.to_string())?;
+        }
         let account = Account::read(&self.graph, &self.coordinator.history)?;
         let Some(ended) = account.ended else {
             let state = self.state();
@@ -624,6 +631,7 @@ impl<'a> World<'a> {
         if remembered != Some(ended) || self.told.iter().any(|told| *told != ended) {
             return Err(format!("I3: it is {ended:?}, and known as {remembered:?}"));
         }
+        let mut sums = Vec::new();
         for (step, effect) in account.effects() {
             let plan = &self.graph.steps()[step];
             let number = (0..12).find(|at| step_name(*at) == plan.name);
@@ -640,13 +648,14 @@ impl<'a> World<'a> {
                         plan.name
                     ));
                 }
-                // Compensated, but nothing was left: a step without a compensation.
-                let allowed = ended == Ended::Completed || plan.compensation.is_none();
-                if effect != 0 && !allowed {
-                    return Err(format!("I12: {} is left", plan.name));
-                }
+                sums.push(StepSum {
+                    step: &plan.name,
+                    effects: there,
+                    has_compensation: plan.compensation.is_some(),
+                });
             }
         }
+        invariants::saga_sums(self.saga, ended, sums).map_err(|it| it.to_string())?;
         Ok(match (ended, self.by_hand) {
             (Ended::Completed, false) => Ending::Completed,
             (Ended::Completed, true) => Ending::CompletedByHand,

@@ -1,7 +1,7 @@
 //! The course of a run: everybody gets to know each other, then everything goes
 //! wrong, then all is healed and everything must finish.
 
-use nemcon_core::participant::view::Standing;
+use nemcon_core::invariants;
 
 use super::node::Micros;
 use super::packet::place_words;
@@ -114,20 +114,8 @@ impl<S: Subject> World<'_, S> {
             let Some(machine) = node.machine().filter(|_| node.is_serving()) else {
                 return Some(format!("{place} does not serve"));
             };
-            let live = machine.attempts().find(|view| {
-                matches!(
-                    view.standing,
-                    Standing::Active | Standing::Holding | Standing::Prepared | Standing::ByHand(_)
-                )
-            });
-            if let Some(view) = live {
-                return Some(format!(
-                    "{} is {:?} at {place}",
-                    view.attempt, view.standing
-                ));
-            }
-            if let Some(holder) = machine.locks().holders().next() {
-                return Some(format!("{holder} holds a lock at {place}"));
+            if let Err(violation) = invariants::all_is_over(machine) {
+                return Some(violation.story);
             }
         }
         // A report of damage is repeated until it is heard.

@@ -14,13 +14,14 @@
 //! the sagas that are due go on. So there is one place that says what comes next, and
 //! a restart begins with making all of them due.
 
+mod queue;
 mod requests;
 mod tries;
 
 pub(super) use requests::ByHand;
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::ToString;
 use alloc::vec::Vec;
 use core::hash::{Hash, Hasher};
@@ -35,6 +36,8 @@ use crate::reason::{Reason, Refusal};
 use crate::saga::{Ended, Fact, Graph, Kept, Saga, State, StepState, Way};
 use crate::time::{Millis, Span};
 
+use queue::Queue;
+
 /// All sagas that run or are remembered.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Sagas {
@@ -43,9 +46,8 @@ pub(super) struct Sagas {
     tries: BTreeMap<TransactionId, (SagaId, usize)>,
     /// Something has happened to them in this step of the machine.
     due: BTreeSet<SagaId>,
-    /// They could not begin a try since too many are under way; first come, first
-    /// served.
-    queue: VecDeque<SagaId>,
+    /// They could not begin a try since too many are under way.
+    queue: Queue,
     /// Steps whose pause is over.
     awake: BTreeSet<(SagaId, usize)>,
     /// Those that have ended.
@@ -54,6 +56,8 @@ pub(super) struct Sagas {
     alarmed: BTreeSet<SagaId>,
     /// Bytes that those hold that have not ended.
     bytes: usize,
+    /// Bytes that those hold that have.
+    ended_bytes: usize,
     /// Ids up to this time may have been forgotten.
     forgotten: Millis,
 }
@@ -69,6 +73,7 @@ impl Fingerprint for Sagas {
             ended: _,
             alarmed,
             bytes: _,
+            ended_bytes: _,
             forgotten,
         } = self;
         all.len().hash(into);
@@ -108,48 +113,57 @@ impl Sagas {
         for (step, transaction) in saga.under_way() {
             self.tries.insert(transaction, (id, step));
         }
+        self.count(id, &saga);
+        self.all.insert(id, saga);
+    }
+
+    /// Counts a saga in, as it is now.
+    fn count(&mut self, id: SagaId, saga: &Saga) {
         if saga.body().end.is_some() {
             self.ended.insert(id);
+            self.ended_bytes += saga.bytes();
         } else {
             self.bytes += saga.bytes();
         }
-        self.all.insert(id, saga);
+    }
+
+    /// Counts a saga out, as it was until now.
+    fn discount(&mut self, id: SagaId, saga: &Saga) {
+        let bytes = if self.ended.remove(&id) {
+            &mut self.ended_bytes
+        } else {
+            &mut self.bytes
+        };
+        *bytes = bytes.saturating_sub(saga.bytes());
     }
 
     fn remove(&mut self, id: SagaId) {
         let Some(saga) = self.all.remove(&id) else {
             return;
         };
-        if !self.ended.remove(&id) {
-            self.bytes = self.bytes.saturating_sub(saga.bytes());
-        }
+        self.discount(id, &saga);
         for (_, transaction) in saga.under_way() {
             self.tries.remove(&transaction);
         }
         self.alarmed.remove(&id);
+        self.queue.remove(id);
     }
 
     /// Changes a saga, and what is known of all of them with it.
     fn change(&mut self, id: SagaId, change: impl FnOnce(&mut Saga)) {
-        let Some(saga) = self.all.get_mut(&id) else {
+        let Some(mut saga) = self.all.remove(&id) else {
             return;
         };
-        let before: Vec<(usize, TransactionId)> = saga.under_way().collect();
-        if saga.body().end.is_none() {
-            self.bytes = self.bytes.saturating_sub(saga.bytes());
-        }
-        change(saga);
-        for (_, transaction) in before {
+        self.discount(id, &saga);
+        for (_, transaction) in saga.under_way() {
             self.tries.remove(&transaction);
         }
+        change(&mut saga);
         for (step, transaction) in saga.under_way() {
             self.tries.insert(transaction, (id, step));
         }
-        if saga.body().end.is_some() {
-            self.ended.insert(id);
-        } else {
-            self.bytes += saga.bytes();
-        }
+        self.count(id, &saga);
+        self.all.insert(id, saga);
         self.due.insert(id);
     }
 
@@ -289,10 +303,20 @@ impl Coordinator {
                 return;
             }
             // There is room for another try.
-            match self.sagas.queue.pop_front() {
-                Some(next) => self.sagas.due.insert(next),
-                None => return,
+            let Some(next) = self.sagas.queue.call() else {
+                return;
             };
+            self.saga_goes_on(now, next, out);
+            self.sagas.queue.called_has_gone_on();
+        }
+    }
+
+    /// Whether a saga may begin a try now; if not, it has a place in the queue.
+    fn may_try(&mut self, id: SagaId) -> bool {
+        let room = self.sagas.tries.len() < self.settings.saga_tries_max;
+        room && self.sagas.queue.is_turn_of(id) || {
+            self.sagas.queue.join(id);
+            false
         }
     }
 
@@ -306,6 +330,14 @@ impl Coordinator {
         if saga.is_stuck() {
             return self.saga_is_stuck(id, out);
         }
+        // The timer may not have fired yet, after a restart above all; and nothing
+        // begins that has no time.
+        if saga.time_is_up_at().is_some_and(|at| at <= now) && !saga.is_done() {
+            self.saga_time_is_up(now, id, out);
+        }
+        let Some(saga) = self.sagas.get(id) else {
+            return;
+        };
         let failure = failure(saga).filter(|_| !saga.is_turned());
         self.sagas.alarmed.remove(&id);
         if let Some(cause) = failure {
@@ -317,7 +349,7 @@ impl Coordinator {
         };
         if saga.is_turned() {
             self.saga_goes_back(now, id, out);
-        } else if saga.steps().iter().all(|it| it.state == StepState::Done) {
+        } else if saga.is_done() {
             self.end_saga(now, id, Ended::Completed, out);
         } else {
             let ready = saga.to_begin();
@@ -427,39 +459,38 @@ impl Coordinator {
         self.forget_sagas(now, out);
     }
 
-    /// Forgets sagas that ended, lowest id first, where they are too many or too old:
-    /// then one time stands for all that were forgotten. Those that have only just
-    /// ended are spared, however long they took, so that whoever waits for one sees
-    /// how; but not if they alone are twice too many.
+    /// Forgets sagas that ended, lowest id first, where they are too many, too large
+    /// or too old: then one time stands for all that were forgotten. Those that have
+    /// only just ended are spared, however long they took, so that whoever waits for
+    /// one sees how; but not if they alone are twice too much.
     fn forget_sagas(&mut self, now: Millis, out: &mut Output) {
-        let age = |sagas: &Sagas, id: SagaId| {
-            let end = sagas.get(id).and_then(|saga| saga.body().end);
-            end.map_or(Span(u64::MAX), |end| now.since(end.at))
-        };
-        loop {
-            let count = self.sagas.ended.len();
-            let max = self.settings.remember_sagas_max;
-            let Some(first) = self.sagas.ended.first().copied() else {
-                return;
-            };
-            let too_old = age(&self.sagas, first) > self.settings.remember_sagas_for;
-            let id = if too_old || count > 2 * max {
-                Some(first)
-            } else if count > max {
-                let mut ended = self.sagas.ended.iter().copied();
-                ended.find(|id| age(&self.sagas, *id) > JUST_ENDED)
-            } else {
-                None
-            };
-            let Some(id) = id else {
-                return;
-            };
+        while let Some(id) = self.saga_to_forget(now) {
             self.sagas.remove(id);
             self.sagas.set_forgotten(id.minted_at());
             out.persist(Record::Saga {
                 saga: id,
                 fact: Box::new(Fact::Forgotten),
             });
+        }
+    }
+
+    fn saga_to_forget(&self, now: Millis) -> Option<SagaId> {
+        let age = |id: &SagaId| {
+            let end = self.sagas.get(*id).and_then(|saga| saga.body().end);
+            end.map_or(Span(u64::MAX), |end| now.since(end.at))
+        };
+        let (count, bytes) = (self.sagas.ended.len(), self.sagas.ended_bytes);
+        let count_max = self.settings.remember_sagas_max;
+        let bytes_max = self.settings.remember_saga_bytes_max;
+        let mut ended = self.sagas.ended.iter();
+        let first = ended.clone().next()?;
+        let too_old = age(first) > self.settings.remember_sagas_for;
+        if too_old || count > count_max.saturating_mul(2) || bytes > bytes_max.saturating_mul(2) {
+            Some(*first)
+        } else if count > count_max || bytes > bytes_max {
+            ended.find(|id| age(id) > JUST_ENDED).copied()
+        } else {
+            None
         }
     }
 

@@ -5,16 +5,17 @@ use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
 
 use super::number;
 use crate::coordinator::event::{Reply, StartSaga};
 use crate::coordinator::record::{Cause, Record};
 use crate::coordinator::{Coordinator, Output, refuse, reply};
-use crate::id::{RequestId, SagaId};
+use crate::id::{CoordinatorId, RequestId, SagaId};
 use crate::limits;
 use crate::planted::Bug;
 use crate::reason::{Reason, Refusal};
-use crate::saga::{Ended, Fact, Hand, Resolution, Saga, State, StepName, StepState};
+use crate::saga::{Ended, Fact, Graph, Hand, Resolution, Saga, State, StepName, StepState};
 use crate::time::Millis;
 
 /// A decision by hand.
@@ -44,38 +45,44 @@ impl Coordinator {
             let refusal = Refusal::new(Reason::SAGA_ID_REUSED, why);
             return out.now.push(refuse(request, refusal));
         }
-        if let Err(refusal) = self.admit_saga(now, &start) {
-            return out.now.push(refuse(request, refusal));
-        }
-        let fact = Fact::Started {
-            definition: start.graph.definition().clone(),
-            hash: start.hash,
-            at: now,
-        };
+        self.forget_sagas(now, out);
+        let (first_sent_to, hash) = (start.first_sent_to, start.hash);
         let graph = if self.settings.planted.has(Bug::SagaPivotLost) {
             start.graph.without_pivot()
         } else {
             start.graph
         };
-        let saga = Saga::new(graph, start.hash, now);
+        let saga = Saga::new(graph, hash, now);
+        if let Err(refusal) = self.admit_saga(now, id, first_sent_to, &saga) {
+            return out.now.push(refuse(request, refusal));
+        }
+        if let Some(graph) = saga.graph() {
+            let fact = Box::new(Fact::Started {
+                definition: graph.definition().clone(),
+                hash,
+                at: now,
+            });
+            out.persist(Record::Saga { saga: id, fact });
+        }
         self.sagas.insert(id, saga);
         self.watch_saga_limit(id);
-        out.persist(Record::Saga {
-            saga: id,
-            fact: Box::new(fact),
-        });
         self.sagas.due.insert(id);
         self.saga_asked(request, id, out);
     }
 
     /// Whether a saga of an unknown id may begin.
-    fn admit_saga(&self, now: Millis, start: &StartSaga) -> Result<(), Refusal> {
-        let id = start.saga;
+    fn admit_saga(
+        &self,
+        now: Millis,
+        id: SagaId,
+        first_sent_to: Option<CoordinatorId>,
+        saga: &Saga,
+    ) -> Result<(), Refusal> {
         if self.is_draining() {
             let why = "the coordinator is stopping; send again";
             return Err(Refusal::retryable(Reason::NOT_SERVING, why));
         }
-        if let Some(first) = start.first_sent_to.filter(|first| *first != self.identity) {
+        if let Some(first) = first_sent_to.filter(|first| *first != self.identity) {
             let why = format!(
                 "the request first went to coordinator {first}, and this is {}; only that one \
                  knows what became of it",
@@ -105,19 +112,11 @@ impl Coordinator {
             let why = format!("{running} sagas are running, as many as may; send again later");
             return Err(Refusal::retryable(Reason::TOO_MANY_REQUESTS, why));
         }
-        let bytes = self.sagas.bytes + start.graph.bytes();
-        if bytes > self.settings.saga_bytes_max {
-            let why = format!(
-                "the sagas that are running would hold {bytes} bytes; at most {} are allowed: \
-                 send again later",
-                self.settings.saga_bytes_max
-            );
-            return Err(Refusal::retryable(Reason::TOO_MANY_REQUESTS, why));
-        }
+        self.room_for_sagas(saga.bytes())?;
         if let Some(refusal) = self.room.refusal("the coordinator") {
             return Err(refusal);
         }
-        let named = start.graph.participants();
+        let named = saga.graph().map(Graph::participants).unwrap_or_default();
         let unknown = named
             .into_iter()
             .find(|(name, _)| !self.members.contains_key(*name));
@@ -126,6 +125,20 @@ impl Coordinator {
             let why = format!("step {step}: {}", unknown.message);
             Err(Refusal::new(unknown.reason, why))
         })
+    }
+
+    /// Whether sagas that run may hold so many bytes more.
+    pub(super) fn room_for_sagas(&self, more: usize) -> Result<(), Refusal> {
+        let bytes = self.sagas.bytes + more;
+        if bytes <= self.settings.saga_bytes_max {
+            return Ok(());
+        }
+        let why = format!(
+            "the sagas that are running would hold {bytes} bytes; at most {} are allowed: try \
+             again later",
+            self.settings.saga_bytes_max
+        );
+        Err(Refusal::retryable(Reason::TOO_MANY_REQUESTS, why))
     }
 
     /// Takes a saga back, if there is a way back.
@@ -190,25 +203,24 @@ impl Coordinator {
         let Some(saga) = self.sagas.get(id) else {
             return out.now.push(refuse(request, self.unknown_saga(id)));
         };
-        let step = match &by_hand.step {
-            Some((name, resolution)) => match settled(saga, id, name, *resolution) {
-                Ok(Some(step)) => Some((step, *resolution)),
-                // A repeat: it is so already.
-                Ok(None) => return self.saga_asked(request, id, out),
-                Err(refusal) => return out.after.push(refuse(request, refusal)),
-            },
-            None => match resumable(saga, id) {
-                Ok(true) => None,
-                Ok(false) => return self.saga_asked(request, id, out),
-                Err(refusal) => return out.after.push(refuse(request, refusal)),
-            },
+        let judged = match &by_hand.step {
+            Some((name, resolution)) => {
+                step_to_settle(saga, id, name, *resolution, &by_hand).map(|step| step.map(Some))
+            }
+            None => resumable(saga, id).map(|resumable| resumable.then_some(None)),
+        };
+        let step = match judged {
+            Ok(Some(step)) => step,
+            // A repeat: it is so already.
+            Ok(None) => return self.saga_asked(request, id, out),
+            Err(refusal) => return out.after.push(refuse(request, refusal)),
         };
         let hand = Hand {
             who: by_hand.who,
             why: by_hand.why,
             at: now,
-            step: step.map(|(step, _)| number(step)),
-            resolution: step.map(|(_, resolution)| resolution),
+            step: step.map(number),
+            resolution: by_hand.step.map(|(_, resolution)| resolution),
         };
         self.saga_fact(id, Fact::ByHand(hand), out);
         if step.is_none() {
@@ -234,7 +246,7 @@ impl Coordinator {
         }
     }
 
-    /// A page of sagas, highest id first.
+    /// A page of sagas, highest id first: at most `max`, and what fits into an answer.
     pub(in crate::coordinator) fn sagas_asked(
         &self,
         request: RequestId,
@@ -246,11 +258,20 @@ impl Coordinator {
         use core::ops::Bound::{Excluded, Unbounded};
         let to = below.map_or(Unbounded, Excluded);
         let all = self.sagas.all.range((Unbounded, to)).rev();
-        let mut wanted =
-            all.filter(|(_, saga)| states.is_empty() || states.contains(&saga.state()));
-        let page = wanted.by_ref().take(max);
-        let views = page.map(|(id, saga)| saga.view(*id)).collect();
-        let more = wanted.next().is_some();
+        let wanted = all.filter(|(_, saga)| states.is_empty() || states.contains(&saga.state()));
+        let (mut views, mut room) = (Vec::new(), limits::SAGA_PAGE_BYTES_MAX);
+        let mut more = false;
+        for (id, saga) in wanted {
+            let view = saga.view(*id);
+            let bytes = view.bytes();
+            // Each fits an answer of its own.
+            if views.len() == max || bytes > room && !views.is_empty() {
+                more = true;
+                break;
+            }
+            room = room.saturating_sub(bytes);
+            views.push(view);
+        }
         out.after.push(reply(request, Reply::Sagas { views, more }));
     }
 
@@ -290,19 +311,36 @@ fn not_resolvable(why: String) -> Refusal {
     Refusal::new(Reason::SAGA_NOT_RESOLVABLE, why)
 }
 
-/// Whether people can settle a step this way now. `None`: it is so already.
-fn settled(
+/// The step that people settle, if they can settle it this way now. `None`: it is so
+/// already.
+fn step_to_settle(
     saga: &Saga,
     id: SagaId,
     name: &StepName,
     resolution: Resolution,
+    by_hand: &ByHand,
 ) -> Result<Option<usize>, Refusal> {
     let Some(step) = saga.number(name) else {
         let why = format!("step {name}: saga {id} has none of this name");
         return Err(Refusal::new(Reason::INVALID_REQUEST, why));
     };
+    let is_repeat = |hand: &Hand| {
+        hand.step == Some(number(step))
+            && hand.resolution == Some(resolution)
+            && (&hand.who, &hand.why) == (&by_hand.who, &by_hand.why)
+    };
+    if !saga.is_stuck() {
+        // What was decided may have let the saga go on, and the answer been lost.
+        if saga.body().hands.last().is_some_and(is_repeat) {
+            return Ok(None);
+        }
+        let state = saga.state();
+        return Err(not_resolvable(format!(
+            "saga {id} is {state}, and does not wait for a decision by hand: want one that is {}",
+            State::Stuck
+        )));
+    }
     let state = saga.steps()[step].state;
-    let held = saga.body().held.is_some();
     let is_so = match resolution {
         Resolution::Done => state == StepState::Done,
         Resolution::Compensated => matches!(state, StepState::Compensated | StepState::Failed),
@@ -311,17 +349,25 @@ fn settled(
     if is_so {
         return Ok(None);
     }
-    if !saga.is_stuck() {
-        let state = saga.state();
-        return Err(not_resolvable(format!(
-            "saga {id} is {state:?}, and does not wait for a decision by hand"
-        )));
-    }
+    settleable(saga, id, step, name, resolution)?;
+    Ok(Some(step))
+}
+
+/// Whether people can settle a step of a saga that is stuck this way.
+fn settleable(
+    saga: &Saga,
+    id: SagaId,
+    step: usize,
+    name: &StepName,
+    resolution: Resolution,
+) -> Result<(), Refusal> {
+    let state = saga.steps()[step].state;
+    let held = saga.body().held.is_some();
     let stuck = matches!(state, StepState::Stuck | StepState::CompensationStuck);
     let under_way = matches!(state, StepState::Trying | StepState::Compensating);
     if under_way || !(stuck || held) {
         return Err(not_resolvable(format!(
-            "step {name} of saga {id} is {state:?}: want one that is stuck"
+            "step {name} of saga {id} is {state}: want one that is stuck"
         )));
     }
     let allowed = match resolution {
@@ -350,8 +396,7 @@ fn settled(
             "before its pivot"
         };
         return Err(not_resolvable(format!(
-            "step {name} is {state:?} in saga {id}, {beyond}: it cannot be settled as \
-             {resolution:?}"
+            "step {name} is {state} in saga {id}, {beyond}: it cannot be settled as {resolution}"
         )));
     }
     let wanted = saga.graph().and_then(|graph| graph.wanted(step));
@@ -362,7 +407,7 @@ fn settled(
              here knows them; want a retry"
         )));
     }
-    Ok(Some(step))
+    Ok(())
 }
 
 /// Whether a saga can be resumed; false: it waits for nobody.

@@ -45,10 +45,12 @@ impl Coordinator {
                 ready.push(step);
             } else if !self.timers.is_armed(&timer) {
                 let patience = self.sagas.get(id).and_then(|saga| saga.patience(step, way));
-                if let Some((retry, _)) = patience {
+                if let Some((retry, until)) = patience {
                     let (first, max) = (retry.pause_first, retry.pause_max);
                     let pause = self.jitter.backoff(first, max, tries.saturating_sub(1));
-                    self.timers.arm(timer, now + pause);
+                    // When its time is up it fails, and nobody waits for that longer.
+                    let at = until.map_or(now + pause, |until| until.min(now + pause));
+                    self.timers.arm(timer, at);
                 }
             }
         }
@@ -57,16 +59,41 @@ impl Coordinator {
             if self.is_draining() {
                 return;
             }
-            if self.sagas.tries.len() >= self.settings.saga_tries_max {
-                if !self.sagas.queue.contains(&id) {
-                    self.sagas.queue.push_back(id);
-                }
+            if let Some(refusal) = self.step_is_late(now, id, step, way) {
+                self.saga_step_begins(id, step);
+                self.saga_failed(now, id, step, way, refusal, out);
+                continue;
+            }
+            if !self.may_try(id) {
                 return;
             }
-            self.sagas.awake.remove(&(id, step));
-            self.timers.disarm(&Timer::SagaStep(id, number(step)));
+            self.saga_step_begins(id, step);
             self.try_step(now, id, step, way, out);
         }
+    }
+
+    /// It waits for nothing any more.
+    fn saga_step_begins(&mut self, id: SagaId, step: usize) {
+        self.sagas.awake.remove(&(id, step));
+        self.timers.disarm(&Timer::SagaStep(id, number(step)));
+    }
+
+    /// Why no other try of a step may begin, if its time is up.
+    fn step_is_late(&self, now: Millis, id: SagaId, step: usize, way: Way) -> Option<Refusal> {
+        let saga = self.sagas.get(id)?;
+        let progress = saga.steps().get(step)?;
+        let (_, until) = saga.patience(step, way)?;
+        if progress.state != StepState::Pausing || until.is_none_or(|until| now < until) {
+            return None;
+        }
+        let name = saga.name(step)?;
+        let last = progress.cause.as_ref();
+        let last = last.map_or("", |cause| cause.refusal.message.as_str());
+        let why = format!(
+            "step {name} was not done within its time limit; tries: {}, and the last failed: {last}",
+            progress.tries
+        );
+        Some(Refusal::retryable(Reason::DEADLINE_EXCEEDED, why))
     }
 
     fn try_step(&mut self, now: Millis, id: SagaId, step: usize, way: Way, out: &mut Output) {
@@ -131,10 +158,14 @@ impl Coordinator {
         step: usize,
         tries: u32,
     ) -> TransactionId {
-        let mut chance = id.uuid().as_u128() ^ (u128::from(tries) << 32) ^ step as u128;
+        // Spread over the 74 bits there are; an odd factor loses nothing. Each has its
+        // own, for clients may count: the second step of a saga must not be called
+        // like the first of the next one.
+        let of_saga = id.uuid().as_u128().wrapping_mul(GOLDEN_RATIO);
+        let of_try = ((u128::from(tries) << 32) | step as u128).wrapping_mul(SQUARE_ROOT_OF_3);
+        let mut chance = of_saga.wrapping_add(of_try);
         loop {
-            // Spread over the 74 bits there are (an odd factor loses nothing).
-            let spread = chance.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835) >> 54;
+            let spread = chance >> 54;
             let transaction = TransactionId::from_parts(now, spread);
             if !self.transactions.contains_key(&transaction)
                 && self.memory.get(transaction).is_none()
@@ -240,6 +271,7 @@ impl Coordinator {
             );
             return Err(Refusal::new(Reason::TOO_LARGE, why));
         }
+        self.room_for_sagas(bytes - saga.result_bytes())?;
         Ok(Some(kept))
     }
 
@@ -264,6 +296,11 @@ impl Coordinator {
         self.sagas.aborted(transaction, cause, now);
     }
 }
+
+/// The binary digits of two irrational numbers behind the point, which have nothing to
+/// do with each other; made odd.
+const GOLDEN_RATIO: u128 = 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
+const SQUARE_ROOT_OF_3: u128 = 0xbb67_ae85_84ca_a73b_2574_2d70_78b8_3b89;
 
 fn kept<'a>(saga: &'a Saga, input: &crate::saga::Reference) -> Option<&'a Payload> {
     let from = saga.graph()?.number(&input.step)?;

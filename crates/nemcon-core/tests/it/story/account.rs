@@ -3,13 +3,14 @@
 
 use std::collections::BTreeSet;
 
+use nemcon_core::coordinator::record::Record;
 use nemcon_core::id::{AttemptId, Lsn};
 use nemcon_core::lock::{self, LockKey, Mode};
 use nemcon_core::participant::view::Standing;
 
 use super::stage::Stage;
 use super::words;
-use crate::world::Place;
+use crate::world::{Overheard, Place};
 
 /// How far the account of one node has come.
 #[derive(Clone, Copy, Debug, Default)]
@@ -22,6 +23,13 @@ pub(super) struct Seen {
 impl Stage {
     /// Says what is new.
     pub(super) fn report(&mut self) {
+        for node in &self.world.coordinators {
+            for (_, record) in &node.appended {
+                if let Record::Saga { saga, fact } = record {
+                    self.names.learn_try(*saga, fact);
+                }
+            }
+        }
         for packet in &self.world.network()[self.messages..] {
             self.names.learn(packet);
         }
@@ -29,6 +37,12 @@ impl Stage {
             self.report_log(place);
         }
         for overheard in std::mem::take(&mut self.world.overheard) {
+            // Who watches is told of each step; a reader hears of the whole.
+            if let Overheard::SagaChanged(_, saga, state) = overheard
+                && self.watched.insert(saga, state) == Some(state)
+            {
+                continue;
+            }
             self.lines.extend(self.names.overheard(&overheard));
         }
         let new = &self.world.network()[self.messages..];
@@ -156,6 +170,7 @@ impl Stage {
         if facts.is_empty() {
             facts.push("nothing is running".to_owned());
         }
+        facts.extend(self.look_at_sagas());
         Some(facts)
     }
 

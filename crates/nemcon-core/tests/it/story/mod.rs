@@ -6,6 +6,7 @@
 //! accounts anew; read what changed before it is committed.
 
 mod account;
+mod sagas;
 mod script;
 mod stage;
 mod words;
@@ -266,6 +267,39 @@ const MISTAKES: &[(&str, &str)] = &[
     ("restart a", "a is up"),
     ("set-back a", "no copy was made of a"),
     ("remove a please", "`please`: want giving up"),
+    ("start", "which saga? for example s1"),
+    ("start x", "`x`: sagas are called s1, s2 and so on"),
+    ("start s1", "s1 has no steps: want `step s1 hotel a-10`"),
+    ("start s1 now", "`now` is too much"),
+    ("step s1", "want `step s1 hotel a-10`"),
+    (
+        "step s1 hotel a-10 tries some",
+        "`some`: want `step s1 hotel",
+    ),
+    ("step s1 hotel a-10 within", "`within`: want `step s1 hotel"),
+    (
+        "step s1 hotel a-x",
+        "`a-x`: want a bank and what to do there",
+    ),
+    (
+        "step s1 hotel a-10\nstart s1",
+        "step hotel has no compensation",
+    ),
+    (
+        "step s1 hotel a-10 pivot\nagain s1",
+        "s1 has not been started",
+    ),
+    (
+        "step s1 hotel a-10 pivot\nstart s1\nstart s1",
+        "s1 has been started; `again` repeats it",
+    ),
+    ("cancel s1", "s1 has not been started"),
+    ("limit s1", "how long? for example `limit s1 60s`"),
+    ("resolve s1 hotel", "want `resolve s1 hotel compensated`"),
+    (
+        "resolve s1 hotel perhaps",
+        "`perhaps`: want done, compensated or retry",
+    ),
 ];
 
 #[test]

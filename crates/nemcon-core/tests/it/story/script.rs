@@ -6,6 +6,7 @@
 use nemcon_core::message::Outcome;
 use nemcon_core::time::Span;
 
+use super::sagas::{SagaCommand, is_saga};
 use crate::registers::Action;
 use crate::world::Place;
 
@@ -100,6 +101,7 @@ pub(crate) enum Command {
     Copy(usize),
     SetBack(usize),
     Look(Vec<Place>),
+    Saga(SagaCommand),
 }
 
 /// Some of the messages on their way.
@@ -155,7 +157,8 @@ kinds! {
 /// What commands there are, for who has mistyped one.
 const COMMANDS: &str = "run, again, begin, execute, lock, commit, abort, deliver, lose, double, delay, \
                         settle, wait, tick, flush, crash, restart, resolve, acknowledge, remove, \
-                        checkpoint, fill, clear, drain, copy, set-back, look";
+                        checkpoint, fill, clear, drain, copy, set-back, look, step, limit, start, \
+                        cancel, resume";
 
 impl Cluster {
     /// Reads the first line of a script.
@@ -237,7 +240,7 @@ impl Cluster {
 
     /// `a-10`, `b2+5`, `a` (read), each with `?` if the client says that it only
     /// reads.
-    fn operation(self, word: &str) -> Result<Operation, String> {
+    pub(super) fn operation(self, word: &str) -> Result<Operation, String> {
         let wrong = || {
             format!(
                 "`{word}`: want a bank and what to do there, such as a-10, b+10, b2+10 \
@@ -304,7 +307,7 @@ impl Cluster {
             match *pair {
                 ["from", node] => selector.from = Some(self.node(node)?),
                 ["to", node] => selector.to = Some(self.node(node)?),
-                ["of", transaction] => selector.transaction = Some(name(transaction)?),
+                ["of", transaction] => selector.transaction = Some((*transaction).to_owned()),
                 _ => return Err(format!("`{}`: want from, to or of", pair.join(" "))),
             }
         }
@@ -318,6 +321,12 @@ impl Cluster {
             return Err("an empty command".to_owned());
         };
         match *command {
+            "step" | "limit" | "start" | "cancel" | "resume" => {
+                Ok(Command::Saga(self.of_saga(command, rest)?))
+            }
+            "again" | "resolve" if rest.first().is_some_and(|word| is_saga(word)) => {
+                Ok(Command::Saga(self.of_saga(command, rest)?))
+            }
             "run" | "again" | "begin" | "execute" | "lock" | "commit" | "abort" => {
                 self.of_client(command, rest)
             }
@@ -470,7 +479,7 @@ fn name(word: &str) -> Result<String, String> {
     }
 }
 
-fn parse_span(word: &str) -> Result<Span, String> {
+pub(super) fn parse_span(word: &str) -> Result<Span, String> {
     let (number, unit) = match word.strip_suffix("ms") {
         Some(number) => (number, 1),
         None => (word.strip_suffix('s').unwrap_or(word), 1_000),

@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use nemcon_core::id::{AttemptId, TransactionId};
+use nemcon_core::id::{AttemptId, SagaId, TransactionId};
 use nemcon_core::machine::Room;
+use nemcon_core::saga::{Definition, State};
 
 use super::account::{Seen, merge_repeats};
 use super::script::{Cluster, Command, Operation, Selector};
 use super::words::{self, Names};
 use crate::node::Disk;
-use crate::world::{Order, Place, World};
+use crate::world::{Order, Place, Waiting, World};
 
 /// Of one `settle`: far more than any story needs, and the end of one in which nodes
 /// talk for ever.
@@ -36,6 +37,10 @@ pub(crate) struct Stage {
     pub(super) world: World,
     pub(super) names: Names,
     pub(super) told: BTreeMap<String, Told>,
+    /// Sagas, as far as their steps have been told.
+    pub(super) sagas: BTreeMap<String, Definition>,
+    /// What whoever watches sagas has heard last.
+    pub(super) watched: BTreeMap<SagaId, State>,
     copies: BTreeMap<usize, Disk>,
     /// How many records of each node, forced writes and messages on their way are in
     /// the account.
@@ -52,6 +57,8 @@ impl Stage {
             world,
             names: Names::new(cluster),
             told: BTreeMap::new(),
+            sagas: BTreeMap::new(),
+            watched: BTreeMap::new(),
             copies: BTreeMap::new(),
             seen: BTreeMap::new(),
             messages: 0,
@@ -95,6 +102,7 @@ impl Stage {
             | Command::Copy(_)
             | Command::SetBack(_)
             | Command::Look(_) => self.node(command)?,
+            Command::Saga(command) => self.saga(command)?,
         }
         Ok(merge_repeats(std::mem::take(&mut self.lines)))
     }
@@ -394,7 +402,7 @@ impl Stage {
     fn crash(&mut self, place: Place, keeping: usize) -> Result<(), String> {
         self.must_be_up(place)?;
         let before = self.records(place);
-        let clients = self.world.clients_waiting_at(place);
+        let waiting = self.world.waiting_at(place);
         self.world.crash(place, keeping);
         let lost = before[self.records(place).len()..].join(", ");
         self.catch_up(place);
@@ -402,9 +410,22 @@ impl Stage {
             let line = format!("{} loses {lost}", self.names.node(place));
             self.lines.push(line);
         }
-        for transaction in clients {
-            let name = self.names.transaction(transaction);
-            self.lines.push(format!("client: no answer for {name}"));
+        for waiting in waiting {
+            match waiting {
+                Waiting::Client { transaction } => {
+                    let name = self.names.transaction(transaction);
+                    self.lines.push(format!("client: no answer for {name}"));
+                }
+                Waiting::Saga { saga, asker } => {
+                    let line = self.names.no_saga_answer(saga, asker);
+                    self.lines.push(line);
+                }
+                Waiting::Frame { .. }
+                | Waiting::Asker { .. }
+                | Waiting::Damage { .. }
+                | Waiting::Registration { .. }
+                | Waiting::Nobody => {}
+            }
         }
         self.act(|_| ())
     }
@@ -457,7 +478,7 @@ impl Stage {
 
     /// One step of the world, and what is to be said of it. That a call has failed
     /// is known to its caller at once.
-    fn act(&mut self, act: impl FnOnce(&mut World)) -> Result<(), String> {
+    pub(super) fn act(&mut self, act: impl FnOnce(&mut World)) -> Result<(), String> {
         act(&mut self.world);
         self.report();
         self.check()?;
@@ -509,7 +530,7 @@ impl Stage {
         }
     }
 
-    fn must_be_up(&self, place: Place) -> Result<(), String> {
+    pub(super) fn must_be_up(&self, place: Place) -> Result<(), String> {
         match self.world.is_up(place) {
             true => Ok(()),
             false => Err(format!("{} is down", self.names.node(place))),
@@ -528,7 +549,10 @@ impl Stage {
 
     fn find(&self, selector: &Selector) -> Result<Vec<usize>, String> {
         let transaction = match &selector.transaction {
-            Some(name) => Some(self.known(name)?.id()),
+            Some(name) => {
+                let called = self.names.transaction_called(name);
+                Some(called.ok_or_else(|| format!("nothing was told of {name} so far"))?)
+            }
             None => None,
         };
         let network = self.world.network().iter().enumerate();

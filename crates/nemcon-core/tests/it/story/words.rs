@@ -6,7 +6,7 @@ use nemcon_core::coordinator::event::{
     Alarm as CoordinatorAlarm, Ending, Reply as CoordinatorReply, State,
 };
 use nemcon_core::coordinator::record::{Cause, Record as CoordinatorRecord};
-use nemcon_core::id::{AttemptId, ParticipantName, TransactionId};
+use nemcon_core::id::{AttemptId, ParticipantName, SagaId, TransactionId};
 use nemcon_core::lock::Queue;
 use nemcon_core::message::{
     Alone, Answer, Call, Failure, Outcome, Party, Payload, ToParticipant, Trace, Verdict, Vote,
@@ -16,16 +16,18 @@ use nemcon_core::participant::event::{
 };
 use nemcon_core::participant::record::{AloneEnding, Record as ParticipantRecord};
 use nemcon_core::reason::Refusal;
-use nemcon_core::saga::{Fact, StepName, Way};
+use nemcon_core::saga::StepName;
 
+use super::sagas::SagaNames;
 use super::script::{Cluster, Kind, Selector};
 use crate::world::{Overheard, Packet, Place, Waiting, coordinator_of, decode};
 
 /// What the story calls everything.
 pub(crate) struct Names {
     pub(crate) cluster: Cluster,
-    transactions: BTreeMap<TransactionId, String>,
+    pub(super) transactions: BTreeMap<TransactionId, String>,
     attempts: BTreeMap<AttemptId, (TransactionId, String)>,
+    pub(super) sagas: BTreeMap<SagaId, SagaNames>,
 }
 
 impl Names {
@@ -34,6 +36,7 @@ impl Names {
             cluster,
             transactions: BTreeMap::new(),
             attempts: BTreeMap::new(),
+            sagas: BTreeMap::new(),
         }
     }
 
@@ -62,6 +65,11 @@ impl Names {
     pub(crate) fn transaction(&self, transaction: TransactionId) -> String {
         let name = self.transactions.get(&transaction);
         name.map_or_else(|| transaction.to_string(), Clone::clone)
+    }
+
+    /// Whether it has a name.
+    pub(super) fn is_known(&self, transaction: TransactionId) -> bool {
+        self.transactions.contains_key(&transaction)
     }
 
     pub(crate) fn attempt(&self, attempt: AttemptId) -> String {
@@ -362,7 +370,7 @@ impl Names {
                 attempt(damaged.attempt),
                 self.participant(&damaged.participant)
             ),
-            CoordinatorRecord::Saga { fact, .. } => self.fact(fact),
+            CoordinatorRecord::Saga { saga, fact } => self.fact(*saga, fact),
             CoordinatorRecord::SagasForgotten { through } => {
                 format!("SagasForgotten(up to {through})")
             }
@@ -415,31 +423,14 @@ impl Names {
                     self.participant_alarm(alarm)
                 ))
             }
-            Overheard::Drained(place) => Some(format!("{} may stop", self.node(*place))),
-        }
-    }
-
-    fn fact(&self, fact: &Fact) -> String {
-        let back = |way: &Way| match way {
-            Way::Forward => "",
-            Way::Back => "compensation of ",
-        };
-        match fact {
-            Fact::Started { definition, .. } => {
-                format!("SagaStarted({})", counted(definition.steps.len(), "step"))
+            Overheard::SagaChanged(at, saga, state) => {
+                let node = self.node(Place::Coordinator(*at));
+                Some(format!(
+                    "{node} → watcher: {}",
+                    self.saga_changed(*saga, *state)
+                ))
             }
-            Fact::Tried { step, way, .. } => format!("Tried({}step {step})", back(way)),
-            Fact::Failed {
-                step, way, cause, ..
-            } => format!("Failed({}step {step}: {})", back(way), cause.refusal.reason),
-            Fact::Turned { cause, .. } => format!("Turned({})", cause.refusal.reason),
-            Fact::ByHand(hand) => match (hand.step, hand.resolution) {
-                (Some(step), Some(what)) => format!("Resolved(step {step} as {what:?})"),
-                (None, _) | (_, None) => "Resumed".to_owned(),
-            },
-            Fact::Ended { ended, .. } => format!("SagaEnded({ended:?})"),
-            Fact::Forgotten => "SagaForgotten".to_owned(),
-            Fact::Kept(_) => "SagaKept".to_owned(),
+            Overheard::Drained(place) => Some(format!("{} may stop", self.node(*place))),
         }
     }
 
@@ -523,6 +514,7 @@ impl Names {
                 };
                 Some(("client".to_owned(), said))
             }
+            Waiting::Saga { saga, asker } => Some(self.saga_reply(*saga, *asker, reply)),
             Waiting::Registration { participant } => match reply {
                 CoordinatorReply::Refused(refusal) => {
                     let node = self.node(Place::Participant(*participant));
@@ -694,7 +686,7 @@ const fn failure_words(failure: Failure) -> &'static str {
     }
 }
 
-fn refused(refusal: &Refusal) -> String {
+pub(super) fn refused(refusal: &Refusal) -> String {
     format!("refused: {}", refusal.reason)
 }
 
@@ -706,7 +698,7 @@ fn values(results: &[Payload]) -> String {
     }
 }
 
-fn counted(count: usize, what: &str) -> String {
+pub(super) fn counted(count: usize, what: &str) -> String {
     match count {
         1 => format!("1 {what}"),
         count => format!("{count} {what}s"),

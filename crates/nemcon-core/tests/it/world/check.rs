@@ -1,5 +1,8 @@
 //! What must hold, and what has come of it all.
 
+use nemcon_core::invariants::StepSum;
+use nemcon_core::saga::{Ended, Fact, Way};
+
 use super::*;
 
 impl World {
@@ -50,7 +53,107 @@ impl World {
             invariants::prepared_locks(machine, promised)?;
             invariants::no_leaked_lock(machine)?;
         }
+        for order in &self.sagas {
+            self.check_saga(order)?;
+        }
         invariants::once(self.applied())
+    }
+
+    /// What the log of its coordinator says of a saga that has ended.
+    fn check_saga(&self, order: &SagaOrder) -> Result<(), Violation> {
+        let log = &self.coordinators[order.coordinator].appended;
+        let tries = self.tries(order);
+        let decided = log.iter().filter_map(|(_, record)| match record {
+            CoordinatorRecord::Decided(decided) => Some(decided.transaction),
+            _ => None,
+        });
+        // A checkpoint says again what was decided.
+        let decided: BTreeSet<TransactionId> = decided.collect();
+        self.check_sums(order, |step| Some(sum(&tries, step, &decided)))
+    }
+
+    /// All tries of a saga: of which step, and which way.
+    fn tries(&self, order: &SagaOrder) -> BTreeMap<TransactionId, (usize, Way)> {
+        let log = self.coordinators[order.coordinator].appended.iter();
+        let tried = log.filter_map(|(_, record)| match record {
+            CoordinatorRecord::Saga { saga, fact } if *saga == order.saga => match &**fact {
+                Fact::Tried {
+                    step,
+                    way,
+                    transaction,
+                    ..
+                } => Some((*transaction, (*step as usize, *way))),
+                _ => None,
+            },
+            _ => None,
+        });
+        tried.collect()
+    }
+
+    /// I12 by what an account knows of its steps, if the saga has ended and nobody has
+    /// settled anything of it.
+    fn check_sums(
+        &self,
+        order: &SagaOrder,
+        effects: impl Fn(usize) -> Option<i64>,
+    ) -> Result<(), Violation> {
+        let Some(view) = self.saga(order.saga) else {
+            return Ok(());
+        };
+        let ended = match view.state {
+            SagaState::Completed => Ended::Completed,
+            SagaState::Compensated => Ended::Compensated,
+            SagaState::Running | SagaState::Compensating | SagaState::Stuck => return Ok(()),
+        };
+        if view.hands.iter().any(|hand| hand.resolution.is_some()) {
+            return Ok(());
+        }
+        let steps = order.definition.steps.iter().enumerate();
+        let sums = steps.filter_map(|(at, step)| {
+            Some(StepSum {
+                step: &step.name,
+                effects: effects(at)?,
+                has_compensation: step.compensation.is_some(),
+            })
+        });
+        invariants::saga_sums(order.saga, ended, sums)
+    }
+
+    /// When all faults are healed and there was time enough: everything is over, each
+    /// saga has ended or is stuck with an alarm, and the data are as its end says.
+    pub(crate) fn check_rest(&self) -> Result<(), Violation> {
+        for node in &self.participants {
+            invariants::all_is_over(node.machine.as_ref().expect("all are up"))?;
+        }
+        for order in &self.sagas {
+            let Some(view) = self.saga(order.saga) else {
+                continue;
+            };
+            invariants::saga_rests(&view, self.stuck.contains(&order.saga))?;
+            self.check_data(order)?;
+        }
+        Ok(())
+    }
+
+    /// I12 by the logs of the participants that the steps name.
+    fn check_data(&self, order: &SagaOrder) -> Result<(), Violation> {
+        let tries = self.tries(order);
+        for (at, node) in self.participants.iter().enumerate() {
+            let applied: BTreeSet<TransactionId> = applied_at(node)
+                .into_iter()
+                .map(|(transaction, _)| transaction)
+                .collect();
+            // What only reads leaves no trace there.
+            let leaves_a_trace = |step: usize| {
+                let plan = &order.definition.steps[step];
+                let is_here = plan.operations.iter().any(|it| it.participant == name(at));
+                is_here && !plan.only_reads()
+            };
+            self.check_sums(order, |step| {
+                leaves_a_trace(step).then(|| sum(&tries, step, &applied))
+            })?;
+        }
+        Ok(())
     }
 
     fn claims(&self) -> Vec<Claim> {
@@ -96,27 +199,7 @@ impl World {
 
     /// Every commit in the participants' logs.
     fn applied(&self) -> Vec<(TransactionId, AttemptId)> {
-        let mut applied = Vec::new();
-        for node in &self.participants {
-            let mut prepared = BTreeMap::new();
-            for (_, record) in &node.appended {
-                match record {
-                    ParticipantRecord::Prepared(p) => {
-                        prepared.insert(p.attempt, p.transaction);
-                    }
-                    ParticipantRecord::Committed { attempt, .. } => {
-                        if let Some(transaction) = prepared.get(attempt) {
-                            applied.push((*transaction, *attempt));
-                        }
-                    }
-                    ParticipantRecord::DecidedAlone(decided) if !decided.redo.is_empty() => {
-                        applied.push((decided.transaction, decided.attempt));
-                    }
-                    _ => {}
-                }
-            }
-        }
-        applied
+        self.participants.iter().flat_map(applied_at).collect()
     }
 
     /// The sum over all registers of all participants.
@@ -149,4 +232,44 @@ impl World {
             .find(|(id, _)| *id == transaction)
             .map(|(_, outcome)| *outcome)
     }
+}
+
+/// Every commit in a participant's log.
+fn applied_at(node: &Node<Participant<Registers>>) -> Vec<(TransactionId, AttemptId)> {
+    let mut applied = Vec::new();
+    let mut prepared = BTreeMap::new();
+    for (_, record) in &node.appended {
+        match record {
+            ParticipantRecord::Prepared(p) => {
+                prepared.insert(p.attempt, p.transaction);
+            }
+            ParticipantRecord::Committed { attempt, .. } => {
+                if let Some(transaction) = prepared.get(attempt) {
+                    applied.push((*transaction, *attempt));
+                }
+            }
+            ParticipantRecord::DecidedAlone(decided) if !decided.redo.is_empty() => {
+                applied.push((decided.transaction, decided.attempt));
+            }
+            _ => {}
+        }
+    }
+    applied
+}
+
+/// How often a step took effect, less how often that was taken back.
+fn sum(
+    tries: &BTreeMap<TransactionId, (usize, Way)>,
+    step: usize,
+    effective: &BTreeSet<TransactionId>,
+) -> i64 {
+    let of_step = tries
+        .iter()
+        .filter(|(id, (of, _))| *of == step && effective.contains(*id));
+    of_step
+        .map(|(_, (_, way))| match way {
+            Way::Forward => 1,
+            Way::Back => -1,
+        })
+        .sum()
 }

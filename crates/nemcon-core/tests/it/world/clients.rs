@@ -274,10 +274,10 @@ impl World {
     }
 }
 
-/// Stands for SHA-256: each of its bytes depends on all of the operations, since a
+/// Stands for SHA-256: each of its bytes depends on all that is wanted, since a
 /// machine may keep only some of them (FNV-1a, as often as there are words to fill).
-fn fingerprint(operations: &[AddressedOperation]) -> OperationsHash {
-    let text = format!("{operations:?}");
+pub(super) fn fingerprint(wanted: &impl std::fmt::Debug) -> OperationsHash {
+    let text = format!("{wanted:?}");
     let mut hash = [0; 32];
     for (word, salt) in hash.chunks_exact_mut(8).zip(0_u8..) {
         let bytes = [salt].into_iter().chain(text.bytes());

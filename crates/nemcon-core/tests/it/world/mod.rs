@@ -5,6 +5,7 @@ mod border;
 mod check;
 mod clients;
 mod network;
+mod sagas;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +17,8 @@ use nemcon_core::coordinator::event::{
 use nemcon_core::coordinator::record::Record as CoordinatorRecord;
 use nemcon_core::coordinator::{self, Coordinator};
 use nemcon_core::id::{
-    AttemptId, CoordinatorId, Epoch, ParticipantId, ParticipantName, RequestId, TransactionId,
+    AttemptId, CoordinatorId, Epoch, ParticipantId, ParticipantName, RequestId, SagaId,
+    TransactionId,
 };
 use nemcon_core::invariants::{self, Claim, Unanimity, Violation};
 use nemcon_core::lock::{LockKey, Mode};
@@ -32,7 +34,8 @@ use nemcon_core::participant::event::{
 use nemcon_core::participant::record::Record as ParticipantRecord;
 use nemcon_core::participant::view::{AttemptView, Standing};
 use nemcon_core::participant::{self, Participant};
-use nemcon_core::reason::Reason;
+use nemcon_core::reason::{Reason, Refusal};
+use nemcon_core::saga::State as SagaState;
 use nemcon_core::time::{Millis, Span};
 use uuid::Uuid;
 
@@ -42,6 +45,7 @@ use crate::registers::{Action, Registers};
 use border::{action, address_of, encode};
 pub(crate) use border::{coordinator_of, decode, identity, name, place_of};
 pub(crate) use network::{Overheard, Packet, Waiting};
+pub(crate) use sagas::{Asker, SagaOrder, saga_operation};
 
 /// A node by place: coordinators first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -97,8 +101,15 @@ pub(crate) struct World {
     /// The epoch in which interactive transactions began, as clients were told.
     begun: BTreeMap<TransactionId, Epoch>,
     pub(crate) pieces: BTreeMap<TransactionId, Vec<i64>>,
+    pub(crate) sagas: Vec<SagaOrder>,
+    /// What clients and operators were told of sagas, in order.
+    pub(crate) saga_answers: Vec<(SagaId, Result<SagaState, Refusal>)>,
+    /// Sagas that people were told wait for them.
+    pub(crate) stuck: BTreeSet<SagaId>,
     messages: usize,
     remember_max: usize,
+    /// What is otherwise about the coordinators of this world.
+    tune: fn(&mut coordinator::Settings),
     /// Frames for a participant that reach another one, at its old address.
     redirected: BTreeMap<usize, usize>,
     pub(crate) alarms: Vec<String>,
@@ -115,6 +126,16 @@ impl World {
         coordinators: usize,
         participants: usize,
         remember_max: usize,
+    ) -> Self {
+        Self::tuned(coordinators, participants, remember_max, |_| ())
+    }
+
+    /// The same, with other settings of coordinators.
+    pub(crate) fn tuned(
+        coordinators: usize,
+        participants: usize,
+        remember_max: usize,
+        tune: fn(&mut coordinator::Settings),
     ) -> Self {
         let mut world = Self {
             now: Millis(1_000_000),
@@ -137,8 +158,12 @@ impl World {
             answered: BTreeMap::new(),
             begun: BTreeMap::new(),
             pieces: BTreeMap::new(),
+            sagas: Vec::new(),
+            saga_answers: Vec::new(),
+            stuck: BTreeSet::new(),
             messages: 0,
             remember_max,
+            tune,
             redirected: BTreeMap::new(),
             alarms: Vec::new(),
         };
@@ -201,6 +226,7 @@ impl World {
                 let mut settings =
                     coordinator::Settings::new(format!("c{at}"), identity(at), self.requests);
                 settings.remember_max = self.remember_max;
+                (self.tune)(&mut settings);
                 let machine = Coordinator::new(settings);
                 let effects = self.coordinators[at].start(self.now, machine);
                 self.coordinator_effects(at, effects);
@@ -262,6 +288,7 @@ impl World {
                 Some(
                     Waiting::Frame { .. }
                     | Waiting::Client { .. }
+                    | Waiting::Saga { .. }
                     | Waiting::Registration { .. }
                     | Waiting::Nobody,
                 )

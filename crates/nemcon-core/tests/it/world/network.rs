@@ -69,6 +69,11 @@ pub(crate) enum Waiting {
     Client {
         transaction: TransactionId,
     },
+    /// Who has asked about a saga, or wants something of it.
+    Saga {
+        saga: SagaId,
+        asker: Asker,
+    },
     Frame {
         coordinator: usize,
         participant: usize,
@@ -97,6 +102,8 @@ pub(crate) enum Overheard {
     Participant(usize, Waiting, ParticipantReply<i64>),
     CoordinatorAlarm(usize, CoordinatorAlarm),
     ParticipantAlarm(usize, ParticipantAlarm),
+    /// What whoever watches a saga hears.
+    SagaChanged(usize, SagaId, SagaState),
     Drained(Place),
 }
 
@@ -106,19 +113,10 @@ impl World {
         &self.network
     }
 
-    /// Clients that wait for an answer of this node.
-    pub(crate) fn clients_waiting_at(&self, place: Place) -> Vec<TransactionId> {
+    /// Who waits for an answer of this node.
+    pub(crate) fn waiting_at(&self, place: Place) -> Vec<Waiting> {
         let of_place = self.waiting.iter().filter(|((at, _), _)| *at == place);
-        of_place
-            .filter_map(|(_, waiting)| match waiting {
-                Waiting::Client { transaction } => Some(*transaction),
-                Waiting::Frame { .. }
-                | Waiting::Asker { .. }
-                | Waiting::Damage { .. }
-                | Waiting::Registration { .. }
-                | Waiting::Nobody => None,
-            })
-            .collect()
+        of_place.map(|(_, waiting)| waiting.clone()).collect()
     }
 
     /// The network keeps one message back until [`World::arrive_late`].
@@ -352,6 +350,9 @@ impl World {
                     self.coordinator_reply(at, request, reply);
                 }
                 CoordinatorEffect::Alarm(alarm) => {
+                    if let CoordinatorAlarm::SagaStuck { saga, .. } = &alarm {
+                        self.stuck.insert(*saga);
+                    }
                     self.alarms.push(format!("{alarm:?}"));
                     self.overheard.push(Overheard::CoordinatorAlarm(at, alarm));
                 }
@@ -359,8 +360,10 @@ impl World {
                     let drained = Overheard::Drained(Place::Coordinator(at));
                     self.overheard.push(drained);
                 }
-                CoordinatorEffect::SagaChanged { .. }
-                | CoordinatorEffect::Link { .. }
+                CoordinatorEffect::SagaChanged { saga, state } => {
+                    self.overheard.push(Overheard::SagaChanged(at, saga, state));
+                }
+                CoordinatorEffect::Link { .. }
                 | CoordinatorEffect::Unlink { .. }
                 | CoordinatorEffect::Changed(_) => {}
             }
@@ -424,6 +427,13 @@ impl World {
                     attempt,
                     result,
                 });
+            }
+            (Waiting::Saga { saga, .. }, CoordinatorReply::Saga(view)) => {
+                assert_eq!(view.saga, saga);
+                self.saga_answers.push((saga, Ok(view.state)));
+            }
+            (Waiting::Saga { saga, .. }, CoordinatorReply::Refused(refusal)) => {
+                self.saga_answers.push((saga, Err(refusal)));
             }
             (Waiting::Nobody | Waiting::Registration { .. }, _) => {}
             (waiting, reply) => panic!("{waiting:?} was answered {reply:?}"),

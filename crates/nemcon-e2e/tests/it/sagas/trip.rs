@@ -82,6 +82,12 @@ async fn a_trip_is_booked() {
     let told = saga(&cluster, &["cancel", id]).await;
     assert_eq!(told.exit, 1, "{told:?}");
     assert!(told.stderr.contains("SAGA_NOT_CANCELLABLE"), "{told:?}");
+    // Nobody has asked for a decision by hand, though it would be so already.
+    let word = ["--done", "--reason=looked", "--operator=jana"];
+    let told = saga(&cluster, &[&["resolve", id, "hotel"], &word[..]].concat()).await;
+    assert_eq!(told.exit, 1, "{told:?}");
+    assert!(told.stderr.contains("SAGA_NOT_RESOLVABLE"), "{told:?}");
+    assert!(told.stderr.contains("is COMPLETED"), "{told:?}");
     // Who asks for all banks is not kept from them by those that are none.
     let audit = cluster.nemcon(&["bank", "audit", "--json"]).await;
     assert_eq!(audit.exit, 0, "{audit:?}");

@@ -1,10 +1,13 @@
 //! Sagas go to the wire and back; mistakes are named.
 
+use nemcon_core::coordinator::record::Cause;
 use nemcon_core::message::Payload;
+use nemcon_core::reason::Refusal;
 use nemcon_core::saga::{
     Compensation, Hand, Operation, Reference, Retry, Step, StepState, StepView,
 };
 use nemcon_core::time::{Millis, Span};
+use prost::Message;
 
 use super::definition::retry;
 use super::*;
@@ -134,6 +137,46 @@ fn view(state: State) -> View {
 fn a_start_goes_there_and_back() {
     let there = v1::StartSagaRequest::from(start());
     assert_eq!(SagaStart::try_from(there), Ok(start()));
+}
+
+#[test]
+fn no_view_takes_more_than_it_says() {
+    let longest = |at: usize| name(&format!("{at:0>64}"));
+    let mut large = view(State::Stuck);
+    large.label = "x".repeat(500);
+    let [cause, _] = sample::causes();
+    let cause = Cause {
+        participant: Some("p".repeat(64).parse().unwrap()),
+        refusal: Refusal {
+            message: "m".repeat(2_000),
+            ..cause.refusal
+        },
+    };
+    large.cause = Some(cause.clone());
+    large.stuck = Some(cause.refusal.clone());
+    for (at, step) in large.steps.iter_mut().enumerate() {
+        step.name = longest(at);
+        (step.tries, step.tries_in_all) = (u32::MAX, u32::MAX);
+        step.transaction = Some(sample::transaction());
+        (step.began_at, step.changed_at) = (Some(Millis(253_402_300_799_999)), Millis(1));
+        step.cause = Some(cause.clone());
+        step.depends_on = (0..at).map(longest).collect();
+        step.pivot = true;
+    }
+    for view in [view(State::Running), view(State::Compensated), large] {
+        let bytes = v1::Saga::from(view.clone()).encoded_len();
+        assert!(
+            bytes <= view.bytes(),
+            "{bytes} is more than {}",
+            view.bytes()
+        );
+        let twice = 2 * bytes + 8 * 1_024;
+        assert!(
+            view.bytes() <= twice,
+            "{} is far more than {bytes}",
+            view.bytes()
+        );
+    }
 }
 
 #[test]
