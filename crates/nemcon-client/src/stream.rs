@@ -5,25 +5,18 @@
 //! the next stream or by itself. So is all that comes before the stream stands, and
 //! everything if the coordinator has no such call.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use nemcon_net::{FRAME_BYTES_MAX, Outbox};
+use nemcon_net::{Asked, Dialogue, FRAME_BYTES_MAX, Opening, Outbox, Talk, Way};
 use nemcon_proto::convert;
 use nemcon_proto::v1;
 use nemcon_proto::v1::run_answer::Answer;
 use nemcon_proto::v1::transaction_service_client::TransactionServiceClient;
 use prost::Message;
 use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
-use tokio::time::Instant;
 use tokio_stream::StreamExt;
 use tonic::transport::Channel;
-use tonic::{Code, Response, Status, Streaming};
-
-/// Pause before a stream is opened anew, after one that has ended or could not be
-/// opened.
-const REOPEN_AFTER: Duration = Duration::from_millis(100);
+use tonic::{Response, Status, Streaming};
 
 /// Longest wait for the headers of a stream.
 const OPEN_TIME: Duration = Duration::from_secs(1);
@@ -34,30 +27,13 @@ pub(crate) struct Runs {
     service: TransactionServiceClient<Channel>,
     window: Semaphore,
     window_max: usize,
-    shared: Arc<Mutex<Shared>>,
+    dialogue: Dialogue<v1::NumberedRun, Who>,
 }
 
-#[derive(Debug)]
-struct Shared {
-    phase: Phase,
-    /// Who waits for which answer on the stream that is open.
-    pending: BTreeMap<u64, oneshot::Sender<Told>>,
-    last: u64,
-}
+/// Whoever waits for an answer. Dropping it says that none comes.
+type Who = oneshot::Sender<Told>;
 
 type Told = Result<v1::RunTransactionResponse, Status>;
-
-#[derive(Debug)]
-enum Phase {
-    /// There is no stream, and none is opened before then.
-    Closed { until: Instant },
-    /// It is being opened.
-    Opening,
-    /// It stands.
-    Open(Outbox<v1::NumberedRun>),
-    /// The coordinator has none.
-    Absent,
-}
 
 /// What became of a transaction that was to be sent.
 enum Sent {
@@ -69,26 +45,18 @@ enum Sent {
 
 /// Who waits for an answer. Dropping it gives up waiting, and nothing else.
 struct Waiting {
-    number: u64,
+    asked: Asked<v1::NumberedRun, Who>,
     answer: oneshot::Receiver<Told>,
-    shared: Arc<Mutex<Shared>>,
 }
 
 impl Runs {
     pub(crate) fn new(service: TransactionServiceClient<Channel>, window: usize) -> Self {
-        let shared = Shared {
-            phase: Phase::Closed {
-                until: Instant::now(),
-            },
-            pending: BTreeMap::new(),
-            last: 0,
-        };
         let window_max = window.clamp(1, Semaphore::MAX_PERMITS);
         Self {
             service,
             window: Semaphore::new(window_max),
             window_max,
-            shared: Arc::new(Mutex::new(shared)),
+            dialogue: Dialogue::new(),
         }
     }
 
@@ -110,47 +78,25 @@ impl Runs {
     }
 
     fn send(&self, request: v1::RunTransactionRequest) -> Sent {
-        let mut shared = lock(&self.shared);
-        let outbox = match &shared.phase {
-            Phase::Open(outbox) => outbox.clone(),
-            Phase::Closed { until } if *until <= Instant::now() => {
-                shared.phase = Phase::Opening;
-                tokio::spawn(carry(self.service.clone(), Arc::clone(&self.shared)));
+        let stream = match self.dialogue.way() {
+            Way::Stands(stream) => stream,
+            Way::Opens(opening) => {
+                tokio::spawn(carry(self.service.clone(), opening));
                 return Sent::Alone(Box::new(request));
             }
-            Phase::Closed { .. } | Phase::Opening | Phase::Absent => {
-                return Sent::Alone(Box::new(request));
-            }
+            Way::Alone => return Sent::Alone(Box::new(request)),
         };
-        // A long one would only hold up the others. Those that are no more waited for
-        // may still wait to leave, so a window's worth of them is enough.
-        let is_full = outbox.waiting() >= self.window_max;
-        if is_full || request.encoded_len() > FRAME_BYTES_MAX {
+        // A long one would only hold up the others.
+        if stream.is_full(self.window_max) || request.encoded_len() > FRAME_BYTES_MAX {
             return Sent::Alone(Box::new(request));
         }
-        shared.last += 1;
-        let (number, (give, answer)) = (shared.last, oneshot::channel());
-        shared.pending.insert(number, give);
-        outbox.push(v1::NumberedRun {
-            number,
+        let (who, answer) = oneshot::channel();
+        let run = v1::NumberedRun {
+            number: stream.number(),
             request: Some(request),
-        });
-        Sent::OnStream(Waiting {
-            number,
-            answer,
-            shared: Arc::clone(&self.shared),
-        })
-    }
-}
-
-impl Drop for Runs {
-    fn drop(&mut self) {
-        let mut shared = lock(&self.shared);
-        match &shared.phase {
-            Phase::Open(outbox) => outbox.finish(),
-            // One that comes to stand finds this, and closes again.
-            Phase::Closed { .. } | Phase::Opening | Phase::Absent => shared.phase = Phase::Absent,
-        }
+        };
+        let asked = stream.ask(run, who);
+        Sent::OnStream(Waiting { asked, answer })
     }
 }
 
@@ -163,65 +109,40 @@ impl Waiting {
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        lock(&self.shared).pending.remove(&self.number);
+        self.asked.give_up();
     }
 }
 
-/// A panic elsewhere cannot leave it half changed, so poison is ignored.
-fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
-    shared.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The task of one stream, from its opening to its end.
-async fn carry(mut service: TransactionServiceClient<Channel>, shared: Arc<Mutex<Shared>>) {
+/// The task of one stream, from its opening to its end. Whoever waits when it ends is
+/// told that no answer comes.
+async fn carry(
+    mut service: TransactionServiceClient<Channel>,
+    opening: Opening<v1::NumberedRun, Who>,
+) {
     let (outbox, frames) = Outbox::new(|run: v1::NumberedRun| {
         let bytes = run.encoded_len();
         (run, bytes)
     });
     let frames = frames.map(|runs| v1::RunTransactionsRequest { runs });
-    let opened = tokio::time::timeout(OPEN_TIME, service.run_transactions(frames)).await;
-    let answers = {
-        let mut shared = lock(&shared);
-        if !matches!(shared.phase, Phase::Opening) {
-            return;
-        }
-        match opened {
-            Ok(Ok(response)) => {
-                shared.phase = Phase::Open(outbox);
-                response.into_inner()
-            }
-            Ok(Err(status)) if status.code() == Code::Unimplemented => {
-                shared.phase = Phase::Absent;
-                return;
-            }
-            Ok(Err(_)) | Err(_) => {
-                let until = Instant::now() + REOPEN_AFTER;
-                shared.phase = Phase::Closed { until };
-                return;
-            }
-        }
-    };
-    read(answers, &shared).await;
-    let mut shared = lock(&shared);
-    let until = Instant::now() + REOPEN_AFTER;
-    let phase = std::mem::replace(&mut shared.phase, Phase::Closed { until });
-    // Whatever ended it, the coordinator is not left with half a stream.
-    if let Phase::Open(outbox) = phase {
-        outbox.close();
+    let headers = service.run_transactions(frames);
+    // Why there is none matters to nobody: transactions go one by one.
+    if let Ok((talk, answers)) = opening.opened(outbox, headers, OPEN_TIME).await {
+        read(answers, &talk).await;
     }
-    // Whoever waits is told by this that no answer comes.
-    shared.pending.clear();
 }
 
 /// Hands out answers until the stream ends, for whatever reason.
-async fn read(mut answers: Streaming<v1::RunTransactionsResponse>, shared: &Mutex<Shared>) {
+async fn read(
+    mut answers: Streaming<v1::RunTransactionsResponse>,
+    talk: &Talk<v1::NumberedRun, Who>,
+) {
     while let Ok(Some(frame)) = answers.message().await {
         for answer in frame.answers {
             // Nobody waits for an answer that comes too late.
-            let Some(waiting) = lock(shared).pending.remove(&answer.number) else {
+            let Some(who) = talk.take(answer.number) else {
                 continue;
             };
-            let _ = waiting.send(match answer.answer {
+            let _ = who.send(match answer.answer {
                 Some(Answer::Response(response)) => Ok(response),
                 Some(Answer::Status(told)) => Err(convert::status(told)),
                 None => Err(Status::unknown("an answer that says nothing")),

@@ -9,10 +9,8 @@
 //!                         answer, time-out, or the end of the stream ──▶ inbox
 //! ```
 //!
-//! - A stream is opened when there is something to say, and carries nothing before
-//!   the participant has sent its headers. So a call is never sent into the void:
-//!   until the stream stands, calls go one by one, and one that finds nobody says
-//!   so as ever.
+//! - When a stream is opened, and when a call goes by itself, is the matter of
+//!   [`Dialogue`]. Until a stream stands, a call that finds nobody says so as ever.
 //! - A call in flight on a stream that ends has failed like any call whose
 //!   connection broke: whether it was done is not known, and the machine makes it
 //!   again. Exactly one event comes of each call.
@@ -24,37 +22,30 @@
 //! One task for each stream reads the answers, and sees to time-outs; there is no
 //! task and no timer for a call.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use nemcon_core::coordinator::event::Event;
 use nemcon_core::id::ParticipantName;
 use nemcon_core::message::{Call, Failure};
-use nemcon_net::{FRAME_BYTES_MAX, NODE_MESSAGE_BYTES_MAX, Outbox};
+use nemcon_net::{
+    Dialogue, FRAME_BYTES_MAX, NODE_MESSAGE_BYTES_MAX, NotOpened, Opening, Outbox, Talk, Way,
+};
 use nemcon_node::inbox::Inbox;
 use nemcon_node::peers::LinkFull;
 use nemcon_proto::convert::{self, Request};
 use nemcon_proto::v1;
 use nemcon_proto::v1::participant_service_client::ParticipantServiceClient;
 use prost::Message;
+use tokio::runtime::Handle;
 use tokio::time::Instant;
 use tokio_stream::StreamExt;
+use tonic::Streaming;
 use tonic::transport::Channel;
-use tonic::{Code, Streaming};
 
 use crate::perform::{answered, unanswered};
 
 /// A longer call is made by itself: it would only hold up the others.
 const CALL_BYTES_MAX: usize = FRAME_BYTES_MAX;
-
-/// Pause before a stream is opened anew, after one that has ended or could not be
-/// opened. Meanwhile calls go one by one, so nothing waits for it.
-const REOPEN_AFTER: Duration = Duration::from_millis(100);
-
-/// The same after one whose headers did not come: whatever stands there may never
-/// send them.
-const REOPEN_AFTER_SILENCE: Duration = Duration::from_secs(10);
 
 /// Time-outs are looked for no more often than this: a call may take so much longer
 /// than it was given, which harms nobody.
@@ -69,26 +60,7 @@ pub(crate) struct Exchange {
     /// How long a call without waits may take: no call is given less.
     call_time: Duration,
     calls_max: usize,
-    shared: Arc<Mutex<Shared>>,
-}
-
-struct Shared {
-    phase: Phase,
-    /// Sent, or about to be, on the stream that is open.
-    pending: BTreeMap<u64, Pending>,
-    /// The number of the last call.
-    last: u64,
-}
-
-enum Phase {
-    /// There is no stream, and none is opened before then.
-    Closed { until: Instant },
-    /// It is being opened.
-    Opening,
-    /// It stands.
-    Open(Outbox<v1::ExchangeCall>),
-    /// The participant has none.
-    Absent,
+    dialogue: Dialogue<v1::ExchangeCall, Pending>,
 }
 
 #[derive(Clone, Copy)]
@@ -105,20 +77,13 @@ impl Exchange {
         call_time: Duration,
         calls_max: usize,
     ) -> Self {
-        let shared = Shared {
-            phase: Phase::Closed {
-                until: Instant::now(),
-            },
-            pending: BTreeMap::new(),
-            last: 0,
-        };
         Self {
             to,
             channel,
             inbox,
             call_time,
             calls_max,
-            shared: Arc::new(Mutex::new(shared)),
+            dialogue: Dialogue::new(),
         }
     }
 
@@ -134,163 +99,136 @@ impl Exchange {
         request: Request,
         limit: Duration,
     ) -> Result<Option<Request>, LinkFull> {
-        let mut shared = lock(&self.shared);
-        let outbox = match &shared.phase {
-            Phase::Open(outbox) => outbox.clone(),
-            Phase::Closed { until } if *until <= Instant::now() => {
-                shared.phase = Phase::Opening;
-                drop(shared);
-                self.open();
+        let stream = match self.dialogue.way() {
+            Way::Stands(stream) => stream,
+            Way::Opens(opening) => {
+                self.open(opening);
                 return Ok(Some(request));
             }
-            Phase::Closed { .. } | Phase::Opening | Phase::Absent => {
-                return Ok(Some(request));
-            }
+            Way::Alone => return Ok(Some(request)),
         };
         let asked = match request.for_exchange() {
             Ok(asked) => asked,
             Err(elsewhere) => return Ok(Some(*elsewhere)),
         };
-        let number = shared.last + 1;
         let message = v1::ExchangeCall {
-            number,
+            number: stream.number(),
             request: Some(asked),
         };
         if message.encoded_len() > CALL_BYTES_MAX {
             return Ok(message.request.map(Request::from));
         }
-        // Calls that have timed out may still wait to leave, so both are counted.
-        if shared.pending.len().max(outbox.waiting()) >= self.calls_max {
+        if stream.is_full(self.calls_max) {
             return Err(LinkFull);
         }
-        shared.last = number;
         let until = Instant::now() + limit;
-        shared.pending.insert(number, Pending { call, until });
-        outbox.push(message);
+        stream.ask(message, Pending { call, until });
         Ok(None)
     }
 
     /// The participant has registered anew, or could not be reached: whatever was
     /// found there before may be another now.
     pub(crate) fn look_again(&self) {
-        look_again(&self.shared);
+        self.dialogue.look_again();
     }
 
     /// The same, to be done later.
     pub(crate) fn looker(&self) -> impl FnOnce() + Send + 'static {
-        let shared = Arc::clone(&self.shared);
-        move || look_again(&shared)
+        self.dialogue.looker()
     }
 
-    fn open(&self) {
-        let stream = Stream {
-            to: self.to.clone(),
-            inbox: self.inbox.clone(),
-            call_time: self.call_time,
-            shared: Arc::clone(&self.shared),
-        };
-        tokio::spawn(stream.run(self.channel.clone()));
+    fn open(&self, opening: Opening<v1::ExchangeCall, Pending>) {
+        let (to, inbox) = (self.to.clone(), self.inbox.clone());
+        let (channel, call_time) = (self.channel.clone(), self.call_time);
+        tokio::spawn(async move {
+            if let Some((talk, answers)) = open(&to, channel, opening, call_time).await {
+                let stream = Stream {
+                    to,
+                    inbox,
+                    call_time,
+                    talk,
+                };
+                stream.run(answers).await;
+            }
+        });
     }
 }
 
-impl Drop for Exchange {
-    fn drop(&mut self) {
-        let mut shared = lock(&self.shared);
-        match &shared.phase {
-            Phase::Open(outbox) => outbox.finish(),
-            // One that comes to stand finds this, and closes again.
-            Phase::Closed { .. } | Phase::Opening | Phase::Absent => shared.phase = Phase::Absent,
+type Answers = Streaming<v1::ExchangeResponse>;
+
+/// Opens a stream, or says why there is none.
+async fn open(
+    to: &ParticipantName,
+    channel: Channel,
+    opening: Opening<v1::ExchangeCall, Pending>,
+    call_time: Duration,
+) -> Option<(Talk<v1::ExchangeCall, Pending>, Answers)> {
+    let (outbox, frames) = Outbox::new(|call: v1::ExchangeCall| {
+        let bytes = call.encoded_len();
+        (call, bytes)
+    });
+    let frames = frames.map(|calls| v1::ExchangeRequest { calls });
+    let mut participant =
+        ParticipantServiceClient::new(channel).max_decoding_message_size(NODE_MESSAGE_BYTES_MAX);
+    let headers = participant.exchange(frames);
+    match opening.opened(outbox, headers, call_time).await {
+        Ok(opened) => {
+            tracing::debug!(participant = %to, "Exchange stands");
+            return Some(opened);
         }
+        Err(NotOpened::Absent) => {
+            tracing::info!(participant = %to, "has no Exchange; it is called one by one");
+        }
+        Err(NotOpened::Failed(status)) => {
+            tracing::debug!(participant = %to, %status, "no Exchange now");
+        }
+        Err(NotOpened::Silent) => {
+            tracing::debug!(participant = %to, "no Exchange: its headers do not come");
+        }
+        // Nobody holds the link any more.
+        Err(NotOpened::Unwanted) => {}
     }
+    None
 }
 
-fn look_again(shared: &Mutex<Shared>) {
-    let mut shared = lock(shared);
-    if matches!(shared.phase, Phase::Absent) {
-        let until = Instant::now();
-        shared.phase = Phase::Closed { until };
-    }
-}
-
-/// A panic elsewhere cannot leave it half changed, so poison is ignored.
-fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
-    shared.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The task of one stream, from its opening to its end.
+/// The task of one stream that stands. However it ends, an event comes of each call
+/// that was in flight.
 struct Stream {
     to: ParticipantName,
     inbox: Inbox<Event>,
     call_time: Duration,
-    shared: Arc<Mutex<Shared>>,
+    talk: Talk<v1::ExchangeCall, Pending>,
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        let in_flight = self.talk.end();
+        tracing::debug!(participant = %self.to, in_flight = in_flight.len(), "Exchange has ended");
+        // Without a runtime the node has ended, and nobody is left to be told.
+        let Ok(runtime) = Handle::try_current() else {
+            return;
+        };
+        let (to, inbox) = (self.to.clone(), self.inbox.clone());
+        runtime.spawn(async move {
+            for Pending { call, .. } in in_flight {
+                inbox.deliver(failed(&to, call)).await;
+            }
+        });
+    }
+}
+
+/// What a call that was sent and not answered has come to.
+fn failed(to: &ParticipantName, call: Call) -> Event {
+    Event::CallFailed {
+        to: to.clone(),
+        call,
+        failure: Failure::TimedOut,
+    }
 }
 
 impl Stream {
-    async fn run(self, channel: Channel) {
-        let (outbox, frames) = Outbox::new(|call: v1::ExchangeCall| {
-            let bytes = call.encoded_len();
-            (call, bytes)
-        });
-        let frames = frames.map(|calls| v1::ExchangeRequest { calls });
-        let mut participant = ParticipantServiceClient::new(channel)
-            .max_decoding_message_size(NODE_MESSAGE_BYTES_MAX);
-        let opening = participant.exchange(frames);
-        let answers = match tokio::time::timeout(self.call_time, opening).await {
-            Ok(Ok(response)) => response.into_inner(),
-            Ok(Err(status)) if status.code() == Code::Unimplemented => {
-                tracing::info!(participant = %self.to, "has no Exchange; it is called one by one");
-                lock(&self.shared).phase = Phase::Absent;
-                return;
-            }
-            Ok(Err(status)) => {
-                tracing::debug!(participant = %self.to, %status, "no Exchange now");
-                return self.closed(REOPEN_AFTER);
-            }
-            Err(_) => {
-                tracing::debug!(participant = %self.to, "no Exchange: its headers do not come");
-                return self.closed(REOPEN_AFTER_SILENCE);
-            }
-        };
-        {
-            let mut shared = lock(&self.shared);
-            if !matches!(shared.phase, Phase::Opening) {
-                // Nobody holds the link any more.
-                return;
-            }
-            shared.phase = Phase::Open(outbox);
-        }
-        tracing::debug!(participant = %self.to, "Exchange stands");
-        self.read(answers).await;
-        let unanswered = self.ended();
-        tracing::debug!(participant = %self.to, in_flight = unanswered.len(), "Exchange has ended");
-        for call in unanswered {
-            self.fail(call).await;
-        }
-    }
-
-    fn closed(&self, after: Duration) {
-        let until = Instant::now() + after;
-        let mut shared = lock(&self.shared);
-        if matches!(shared.phase, Phase::Opening) {
-            shared.phase = Phase::Closed { until };
-        }
-    }
-
-    /// Closes the stream, and gives the calls that were in flight.
-    fn ended(&self) -> Vec<Call> {
-        let mut shared = lock(&self.shared);
-        let until = Instant::now() + REOPEN_AFTER;
-        let phase = std::mem::replace(&mut shared.phase, Phase::Closed { until });
-        // Whatever ended it, the peer is not left with half a stream.
-        if let Phase::Open(outbox) = phase {
-            outbox.close();
-        }
-        let pending = std::mem::take(&mut shared.pending);
-        pending.into_values().map(|pending| pending.call).collect()
-    }
-
     /// Reads answers, and looks for time-outs, until the stream ends.
-    async fn read(&self, mut answers: Streaming<v1::ExchangeResponse>) {
+    async fn run(self, mut answers: Answers) {
         // A call that begins after a look is given at least the time of a call, so
         // no look comes too late for it.
         let look = tokio::time::sleep(self.call_time);
@@ -309,9 +247,9 @@ impl Stream {
                 },
                 () = &mut look => {
                     let (late, next) = self.late();
-                    for call in late {
+                    for Pending { call, .. } in late {
                         tracing::debug!(participant = %self.to, ?call, "no answer in time");
-                        self.fail(call).await;
+                        self.inbox.deliver(failed(&self.to, call)).await;
                     }
                     look.as_mut().reset(next);
                 }
@@ -322,8 +260,7 @@ impl Stream {
     /// Takes in one answer. One that nobody waits for is late, and its call has
     /// failed already.
     async fn take(&self, answer: v1::ExchangeAnswer) {
-        let pending = lock(&self.shared).pending.remove(&answer.number);
-        let Some(Pending { call, .. }) = pending else {
+        let Some(Pending { call, .. }) = self.talk.take(answer.number) else {
             return;
         };
         let to = self.to.clone();
@@ -336,25 +273,76 @@ impl Stream {
     }
 
     /// Takes out the calls whose time is over, and says when to look again.
-    fn late(&self) -> (Vec<Call>, Instant) {
+    fn late(&self) -> (Vec<Pending>, Instant) {
         let now = Instant::now();
         let mut next = now + self.call_time;
-        let mut late = Vec::new();
-        lock(&self.shared).pending.retain(|_, pending| {
-            if pending.until <= now {
-                late.push(pending.call);
-                return false;
+        let late = self.talk.take_late(|pending| {
+            let is_late = pending.until <= now;
+            if !is_late {
+                next = next.min(pending.until);
             }
-            next = next.min(pending.until);
-            true
+            is_late
         });
         (late, next.max(now + LOOK_AFTER_MIN))
     }
+}
 
-    /// What a call that was sent and not answered has come to.
-    async fn fail(&self, call: Call) {
-        let (to, failure) = (self.to.clone(), Failure::TimedOut);
-        let event = Event::CallFailed { to, call, failure };
-        self.inbox.deliver(event).await;
+#[cfg(test)]
+mod tests {
+    use nemcon_core::id::{AttemptId, CoordinatorId, Epoch, Position, Sequence};
+    use tonic::Response;
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn commit(sequence: u64) -> Call {
+        Call::Commit(AttemptId {
+            coordinator: CoordinatorId::new(Uuid::from_u128(1)),
+            position: Position {
+                epoch: Epoch(1),
+                sequence: Sequence(sequence),
+            },
+        })
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_task_that_dies_leaves_no_call_without_an_event() {
+        let to = ParticipantName::new("bank-a").unwrap();
+        // Room for one: the second event waits for the first to be taken.
+        let (inbox, mut events) = Inbox::new(1);
+        let dialogue = Dialogue::new();
+        let Way::Opens(opening) = dialogue.way() else {
+            panic!("nobody opens it");
+        };
+        let (outbox, _frames) = Outbox::new(|call: v1::ExchangeCall| (call, 1));
+        let headers = async { Ok(Response::new(())) };
+        let call_time = Duration::from_secs(1);
+        let (talk, ()) = opening.opened(outbox, headers, call_time).await.unwrap();
+        let until = Instant::now() + call_time;
+        for sequence in [1, 2] {
+            let Way::Stands(stream) = dialogue.way() else {
+                panic!("it does not stand");
+            };
+            let call = commit(sequence);
+            stream.ask(v1::ExchangeCall::default(), Pending { call, until });
+        }
+        let stream = Stream {
+            to: to.clone(),
+            inbox,
+            call_time,
+            talk,
+        };
+        let dies = tokio::spawn(async move {
+            let _stream = stream;
+            panic!("as a mistake would");
+        });
+        assert!(dies.await.unwrap_err().is_panic());
+        for sequence in [1, 2] {
+            let event = events.recv().await.unwrap();
+            let Event::CallFailed { call, failure, .. } = event else {
+                panic!("{event:?}");
+            };
+            assert_eq!((call, failure), (commit(sequence), Failure::TimedOut));
+        }
     }
 }

@@ -595,6 +595,9 @@ impl<O: Ord + Copy> Table<O> {
             }
             entry.queue.pop_front();
             self.waiting.remove(&owner);
+            if self.planted.has(Bug::TokenNotRaised) {
+                self.tokens -= 1;
+            }
             self.grant(now, owner, key, mode, asked);
             granted.push(owner);
         }

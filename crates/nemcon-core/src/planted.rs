@@ -153,6 +153,12 @@ bugs! {
     QueueSkipped = "queue-skipped",
     /// A reader may write although others read.
     UpgradeIgnoresReaders = "upgrade-ignores-readers",
+    /// An exclusive lock that is asked for by name is taken as a shared one.
+    NamedLockShared = "named-lock-shared",
+    /// Locks that are asked for by name are let go once the client is told.
+    NamedLocksLetGo = "named-locks-let-go",
+    /// A lock that was waited for comes with the token of the grant before it.
+    TokenNotRaised = "token-not-raised",
     /// A repeated piece of work is done again.
     PieceDoneTwice = "piece-done-twice",
     /// Work that arrives after the end of its attempt is begun.

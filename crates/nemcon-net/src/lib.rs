@@ -24,6 +24,7 @@
 //! [`server`], which alone build endpoints.
 
 mod address;
+mod dialogue;
 mod endpoint;
 mod failure;
 mod frame;
@@ -31,6 +32,7 @@ mod outbox;
 mod status;
 
 pub use address::{Address, AddressError};
+pub use dialogue::{Asked, Dialogue, NotOpened, Opening, Standing, Talk, Way};
 pub use endpoint::{
     CALL_TIMEOUT, CONNECT_TIMEOUT, KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT, MESSAGE_BYTES_MAX,
     NODE_MESSAGE_BYTES_MAX, ORDER_TIMEOUT, STREAMS_MAX, call, channel, server,
@@ -39,5 +41,6 @@ pub use failure::Unanswered;
 pub use frame::{Answered, deliver};
 pub use outbox::{FRAME_BYTES_MAX, Frames, Outbox};
 pub use status::{
-    DOMAIN, Refused, response_status, retry_after, to_status, to_status_as, wire_status,
+    DOMAIN, Refused, frame_status, response_status, retry_after, to_status, to_status_as,
+    wire_status,
 };

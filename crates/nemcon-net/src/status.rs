@@ -294,6 +294,15 @@ pub fn wire_status(error: &WireError) -> Status {
     Status::with_error_details(code(&refused), refused.refusal.message, details)
 }
 
+/// The status with which a stream ends whose next frame could not be read: as that of
+/// a message that could not be read by itself. `why`: what the transport says of it;
+/// `want`: what is allowed.
+#[must_use]
+pub fn frame_status(why: &Status, want: impl std::fmt::Display) -> Status {
+    let found = format!("cannot be read ({})", why.message());
+    wire_status(&WireError::new("frame", found, want))
+}
+
 /// The status of an answer that has no response: a refusal, or a bug of ours.
 #[must_use]
 pub fn response_status(error: NoResponse) -> Status {

@@ -13,8 +13,8 @@
 //! slowness, and its requests wait on its side.
 
 use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, ready};
 
 use nemcon_core::id::RequestId;
 use nemcon_net::{Frames, Outbox};
@@ -38,6 +38,8 @@ pub struct Requests<E, T, K> {
 #[derive(Debug)]
 pub struct Answers<T, K, W> {
     frames: Frames<Told<T, K>, W>,
+    /// What could not be read; said when all that is owed has left.
+    unread: Option<Arc<OnceLock<Status>>>,
     reader: AbortHandle,
     /// For what is still owed when nothing more is asked.
     _enrolled: Arc<Enrolled<T, K>>,
@@ -45,7 +47,9 @@ pub struct Answers<T, K, W> {
 
 impl<E, T: Send + 'static, K: Send + 'static> Requests<E, T, K> {
     /// Begins a stream. `pack` makes of an answer what is sent, and says how many
-    /// bytes that has; `read` takes requests in until there are no more.
+    /// bytes that has; `read` takes requests in until there are no more, or until
+    /// something comes that cannot be read: with that status the stream ends, after
+    /// the answers to what came before.
     ///
     /// # Errors
     /// [`NoAnswer::NotServing`].
@@ -58,7 +62,7 @@ impl<E, T: Send + 'static, K: Send + 'static> Requests<E, T, K> {
         read: impl FnOnce(Self) -> R,
     ) -> Result<Answers<T, K, W>, NoAnswer>
     where
-        R: Future<Output = ()> + Send + 'static,
+        R: Future<Output = Result<(), Status>> + Send + 'static,
     {
         if !front.is_open() {
             return Err(NoAnswer::NotServing);
@@ -72,12 +76,18 @@ impl<E, T: Send + 'static, K: Send + 'static> Requests<E, T, K> {
             enrolled: Arc::clone(&enrolled),
         };
         let read = read(requests);
+        let unread = Arc::new(OnceLock::new());
+        let ending = Arc::clone(&unread);
         let reader = tokio::spawn(async move {
-            read.await;
+            if let Err(status) = read.await {
+                // Nobody else sets it.
+                let _ = ending.set(status);
+            }
             outbox.finish();
         });
         Ok(Answers {
             frames,
+            unread: Some(unread),
             reader: reader.abort_handle(),
             _enrolled: enrolled,
         })
@@ -118,10 +128,17 @@ impl<E, T: Send + 'static, K: Send + 'static> Requests<E, T, K> {
 }
 
 impl<T, K, W> Stream for Answers<T, K, W> {
-    type Item = Vec<W>;
+    type Item = Result<Vec<W>, Status>;
 
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Vec<W>>> {
-        Pin::new(&mut self.frames).poll_next(context)
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let frame = ready!(Pin::new(&mut self.frames).poll_next(context));
+        Poll::Ready(match frame {
+            Some(frame) => Some(Ok(frame)),
+            None => {
+                let unread = self.unread.take();
+                unread.and_then(|it| it.get().cloned()).map(Err)
+            }
+        })
     }
 }
 
@@ -147,12 +164,16 @@ mod tests {
         ((told.tag, told.answer.ok()), 1)
     }
 
+    async fn next(answers: &mut Answers<&'static str, u64, Sent>) -> Option<Vec<Sent>> {
+        answers.next().await.transpose().unwrap()
+    }
+
     #[tokio::test(flavor = "current_thread")]
     async fn a_stream_has_all_its_answers_before_it_ends_and_leaves_no_trace() {
         let (inbox, mut events) = Inbox::new(1);
         let gate = Gate::default();
         let front = Front::<RequestId, &str>::new(inbox, gate.clone());
-        let nobody = Requests::begin(&front, pack, async |_| {});
+        let nobody = Requests::begin(&front, pack, async |_| Ok(()));
         assert_eq!(nobody.err(), Some(NoAnswer::NotServing));
 
         gate.open();
@@ -160,17 +181,18 @@ mod tests {
             requests.ask(7, |id| id).await;
             requests.ask(8, |id| id).await;
             requests.refuse(9, Status::unimplemented("what?"));
+            Ok(())
         };
         let mut answers = Requests::begin(&front, pack, ask).unwrap();
         // The inbox has room for one: the second waits, and so does the refusal.
         let first = events.recv().await.unwrap();
         let second = events.recv().await.unwrap();
-        assert_eq!(answers.next().await, Some(vec![(9, None)]));
+        assert_eq!(next(&mut answers).await, Some(vec![(9, None)]));
         front.replies().answer(second, "two");
-        assert_eq!(answers.next().await, Some(vec![(8, Some("two"))]));
+        assert_eq!(next(&mut answers).await, Some(vec![(8, Some("two"))]));
         front.replies().answer(first, "one");
-        assert_eq!(answers.next().await, Some(vec![(7, Some("one"))]));
-        assert_eq!(answers.next().await, None);
+        assert_eq!(next(&mut answers).await, Some(vec![(7, Some("one"))]));
+        assert_eq!(next(&mut answers).await, None);
         drop(answers);
         assert!(front.replies().is_empty());
     }
@@ -198,7 +220,7 @@ mod tests {
         let mut stays = begin();
         events.recv().await.unwrap();
         front.replies().hang_up();
-        assert_eq!(stays.next().await, None);
+        assert_eq!(next(&mut stays).await, None);
     }
 
     #[tokio::test(flavor = "current_thread")]
@@ -214,6 +236,7 @@ mod tests {
                 requests.ask(0, |id| id).await;
                 *count.lock().unwrap() += 1;
             }
+            Ok(())
         };
         let mut answers = Requests::begin(&front, pack, ask).unwrap();
         for _ in 0..3 {
@@ -232,9 +255,31 @@ mod tests {
             tokio::task::yield_now().await;
         }
         assert_eq!(*asked.lock().unwrap(), before, "nobody has read");
-        assert_eq!(answers.next().await.map(|frame| frame.len()), Some(before));
+        let frame = next(&mut answers).await;
+        assert_eq!(frame.map(|frame| frame.len()), Some(before));
         while *asked.lock().unwrap() == before {
             tokio::task::yield_now().await;
         }
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn what_cannot_be_read_ends_the_stream_behind_what_is_owed() {
+        let (inbox, mut events) = Inbox::new(1);
+        let gate = Gate::default();
+        gate.open();
+        let front = Front::<RequestId, &str>::new(inbox, gate);
+        let ask = async |requests: Requests<_, _, u64>| {
+            requests.ask(7, |id| id).await;
+            Err(Status::invalid_argument("no frame"))
+        };
+        let mut answers = Requests::begin(&front, pack, ask).unwrap();
+        let request = events.recv().await.unwrap();
+        front.replies().answer(request, "seven");
+        assert_eq!(next(&mut answers).await, Some(vec![(7, Some("seven"))]));
+        let end = answers.next().await.unwrap().unwrap_err();
+        assert_eq!(end.message(), "no frame");
+        assert!(answers.next().await.is_none());
+        drop(answers);
+        assert!(front.replies().is_empty());
     }
 }

@@ -21,6 +21,8 @@ pub enum Stream {
     Clients,
     /// Identities and seeds of nodes.
     Nodes,
+    /// What streams do.
+    Frames,
 }
 
 /// A stream of chance.

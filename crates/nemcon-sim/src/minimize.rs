@@ -98,8 +98,10 @@ fn leave_out_orders(best: &mut Smaller, attempt: &mut impl FnMut(&mut Smaller, P
 }
 
 fn make_plainer(best: &mut Smaller, attempt: &mut impl FnMut(&mut Smaller, Plan) -> bool) {
-    let plainer: [fn(&mut Plan); 5] = [
+    let plainer: [fn(&mut Plan); 7] = [
+        |plan| plan.shape.streams = 0,
         |plan| (plan.shape.loss, plan.shape.double) = (0, 0),
+        |plan| plan.orders.iter_mut().for_each(|it| it.claims.clear()),
         |plan| plan.shape.clock_skew_ms = 0,
         |plan| plan.shape.delay_ms = 1,
         |plan| plan.shape.page_bytes = 7 << 10,

@@ -18,9 +18,11 @@
 
 use nemcon_core::id::Lsn;
 
+#[cfg(any(feature = "sled", test))]
 use crate::value;
 
 /// Goes into the checksum, so that no other value is taken for this one.
+#[cfg(any(feature = "sled", test))]
 const KEY: &[u8] = b"extent";
 
 /// Every change of a record before this place is in the values.
@@ -32,6 +34,8 @@ pub(crate) struct Extent {
     pub(crate) lsn: Lsn,
 }
 
+/// The log in memory keeps it as it is.
+#[cfg(any(feature = "sled", test))]
 impl Extent {
     pub(crate) fn to_bytes(self) -> Vec<u8> {
         value::to_bytes(KEY, self.lsn, &self.page.to_be_bytes())

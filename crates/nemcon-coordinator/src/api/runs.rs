@@ -8,7 +8,7 @@ use std::pin::Pin;
 
 use nemcon_core::coordinator::event::{Event, Reply};
 use nemcon_core::id::{RequestId, TransactionId};
-use nemcon_net::{MESSAGE_BYTES_MAX, to_status, wire_status};
+use nemcon_net::{MESSAGE_BYTES_MAX, frame_status, to_status, wire_status};
 use nemcon_node::chance;
 use nemcon_node::front::NoAnswer;
 use nemcon_node::replies::Told;
@@ -63,27 +63,30 @@ impl Api {
         let read = |requests| async move { reader.read(frames, requests).await };
         let answers = Requests::begin(&self.front, pack, read)
             .map_err(|no_answer| to_status(&self.refused(no_answer.into())))?;
-        let response = |answers| Ok(v1::RunTransactionsResponse { answers });
-        Ok(Box::pin(answers.map(response)))
+        let response = |answers| v1::RunTransactionsResponse { answers };
+        Ok(Box::pin(answers.map(move |frame| frame.map(response))))
     }
 
     async fn read(
         self,
         mut frames: Streaming<v1::RunTransactionsRequest>,
         requests: Requests<Event, Reply, Tag>,
-    ) {
+    ) -> Result<(), Status> {
         loop {
             let frame = match frames.message().await {
                 Ok(Some(frame)) => frame,
-                Ok(None) => return,
+                Ok(None) => return Ok(()),
+                // If it is the connection that broke, nobody hears the status.
                 Err(status) => {
                     tracing::debug!(%status, "a client's stream has ended");
-                    return;
+                    let max = MESSAGE_BYTES_MAX;
+                    let want = format_args!("a RunTransactionsRequest of at most {max} bytes");
+                    return Err(frame_status(&status, want));
                 }
             };
             for run in frame.runs {
                 if !requests.room(usize::MAX, OPEN_MAX).await {
-                    return;
+                    return Ok(());
                 }
                 self.take(run, &requests).await;
             }

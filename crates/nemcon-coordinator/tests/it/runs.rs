@@ -113,3 +113,32 @@ async fn a_coordinator_that_stops_ends_its_streams() {
     assert!(matches!(answers.message().await, Ok(None)));
     stores.into_iter().for_each(stop);
 }
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_frame_that_cannot_be_read_ends_the_stream_behind_the_answers_to_others() {
+    let cluster = Cluster::start().await;
+    let numbered = |number, request| v1::RunTransactionsRequest {
+        runs: vec![v1::NumberedRun {
+            number,
+            request: Some(request),
+        }],
+    };
+    let good = numbered(1, request(vec![operation("a", "alice", 1)]));
+    let long = v1::RunTransactionRequest {
+        transaction_id: "x".repeat(nemcon_net::MESSAGE_BYTES_MAX),
+        ..request(vec![operation("a", "alice", 1)])
+    };
+    let frames = tokio_stream::iter([good, numbered(2, long)]);
+    let mut transactions = cluster.transactions();
+    let stream = transactions.run_transactions(frames).await.unwrap();
+    let mut stream = stream.into_inner();
+    let first = stream.message().await.unwrap().unwrap();
+    assert_eq!(first.answers.len(), 1);
+    let answer = first.answers[0].answer.clone().unwrap();
+    assert_eq!(outcome(&answer), v1::Outcome::Committed);
+    let status = stream.message().await.unwrap_err();
+    assert_eq!(status.code(), tonic::Code::InvalidArgument, "{status:?}");
+    let allowed = format!("at most {} bytes", nemcon_net::MESSAGE_BYTES_MAX);
+    assert!(status.message().contains(&allowed), "{status:?}");
+    cluster.stop();
+}

@@ -134,6 +134,9 @@ impl<R: Resource> Participant<R> {
             for (key, mode) in &active.wanted {
                 let wanted = wanted.entry(key.clone()).or_insert(*mode);
                 *wanted = (*mode).max(*wanted);
+                if self.settings.planted.has(Bug::NamedLockShared) {
+                    *wanted = Mode::Shared;
+                }
             }
             for operation in &active.operations {
                 let action = match &operation.action {
@@ -218,6 +221,9 @@ impl<R: Resource> Participant<R> {
                 let token = |(key, _): &(LockKey, Mode)| self.locks.token(id, key);
                 let tokens = wanted.iter().filter_map(token).collect();
                 self.answer_piece(id, Piece::Tokens(tokens), out);
+                if self.settings.planted.has(Bug::NamedLocksLetGo) {
+                    self.release_locks(now, id);
+                }
             }
             Intent::Vote {
                 peers,

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use nemcon_core::id::ParticipantName;
 use nemcon_core::participant::event::Event;
 use nemcon_core::resource::Resource;
-use nemcon_net::{NODE_MESSAGE_BYTES_MAX, response_status, wire_status};
+use nemcon_net::{NODE_MESSAGE_BYTES_MAX, frame_status, response_status, wire_status};
 use nemcon_node::front::NoAnswer;
 use nemcon_node::replies::Told;
 use nemcon_node::stream::Requests;
@@ -58,24 +58,32 @@ impl<R: ServeResource, D: Decode<R>> Api<R, D> {
         let read = |requests| async move { api.read(frames, requests).await };
         let answers = Requests::begin(&self.handle.front, pack, read)
             .map_err(|not_serving| refused(not_serving.into()))?;
-        let response = |answers| Ok(v1::ExchangeResponse { answers });
-        Ok(Box::pin(answers.map(response)))
+        let response = |answers| v1::ExchangeResponse { answers };
+        Ok(Box::pin(answers.map(move |frame| frame.map(response))))
     }
 
-    async fn read(self, mut frames: Streaming<v1::ExchangeRequest>, requests: Asking<R>) {
+    async fn read(
+        self,
+        mut frames: Streaming<v1::ExchangeRequest>,
+        requests: Asking<R>,
+    ) -> Result<(), Status> {
         while requests.room(UNSENT_MAX, usize::MAX).await {
             let frame = match frames.message().await {
                 Ok(Some(frame)) => frame,
-                Ok(None) => return,
+                Ok(None) => return Ok(()),
+                // If it is the connection that broke, nobody hears the status.
                 Err(status) => {
                     tracing::debug!(%status, "a coordinator's stream has ended");
-                    return;
+                    let max = NODE_MESSAGE_BYTES_MAX;
+                    let want = format_args!("an ExchangeRequest of at most {max} bytes");
+                    return Err(frame_status(&status, want));
                 }
             };
             for call in frame.calls {
                 self.take(call, &requests).await;
             }
         }
+        Ok(())
     }
 
     /// Hands one call to the machine, or says why not.

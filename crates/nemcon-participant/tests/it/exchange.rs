@@ -1,18 +1,19 @@
 //! Many calls in one message.
 
-use nemcon_core::message::Operation;
+use nemcon_core::message::{Operation, Payload};
 use nemcon_core::reason::Reason;
 use nemcon_net::Refused;
-use nemcon_proto::convert::{self, Request};
+use nemcon_proto::convert;
 use nemcon_proto::v1;
 use nemcon_proto::v1::exchange_answer::Response;
 use nemcon_proto::v1::participant_service_client::ParticipantServiceClient;
-use tonic::Code;
+use tonic::{Code, Request, Status};
+use tonic_prost::ProstCodec;
 
 use crate::node::{Node, start};
 use crate::store::add;
 
-fn call(number: u64, request: Request) -> v1::ExchangeCall {
+fn call(number: u64, request: convert::Request) -> v1::ExchangeCall {
     let request = request.for_exchange().unwrap();
     v1::ExchangeCall {
         number,
@@ -57,7 +58,7 @@ async fn each_call_of_a_frame_has_its_own_answer_and_a_bad_one_harms_no_other() 
     let frame = v1::ExchangeRequest {
         calls: vec![
             call(7, node.prepare_request(vec![operation(5)])),
-            call(8, Request::Commit(nobody)),
+            call(8, convert::Request::Commit(nobody)),
             v1::ExchangeCall {
                 number: 9,
                 request: None,
@@ -118,5 +119,61 @@ async fn a_repeat_on_another_stream_is_the_same_promise() {
     assert_eq!(vote(&first[&1]), v1::Vote::Yes);
     assert_eq!(vote(&again[&2]), v1::Vote::Yes);
     assert_eq!(vote(&again[&3]), v1::Vote::Yes);
+    node.stop();
+}
+
+/// Sends frames of any kind, and gives the status with which the stream ends.
+async fn ends_with<T: prost::Message + Default + 'static>(node: &Node, frames: Vec<T>) -> Status {
+    let mut grpc = tonic::client::Grpc::new(node.channel());
+    grpc.ready().await.unwrap();
+    let path = "/nemcon.v1.ParticipantService/Exchange".parse().unwrap();
+    let frames = Request::new(tokio_stream::iter(frames));
+    let codec = ProstCodec::<T, v1::ExchangeResponse>::default();
+    let answers = grpc.streaming(frames, path, codec).await.unwrap();
+    let mut answers = answers.into_inner();
+    loop {
+        match answers.message().await {
+            Ok(Some(_)) => {}
+            Ok(None) => panic!("it ends as if all were well"),
+            Err(status) => return status,
+        }
+    }
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_frame_that_cannot_be_read_ends_the_stream_and_is_told_what_is_wrong() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = start(dir.path(), vec![]).unwrap();
+    // A number where the calls should be.
+    let garbled = v1::ExchangeCall {
+        number: 7,
+        request: None,
+    };
+    let status = ends_with(&node, vec![garbled]).await;
+    assert_eq!(status.code(), Code::InvalidArgument, "{status:?}");
+    let refused = Refused::read(&status).unwrap();
+    assert_eq!(refused.refusal.reason, Reason::INVALID_REQUEST);
+    let message = status.message();
+    assert!(message.contains("ExchangeRequest.calls"), "{message}");
+    assert!(message.contains("want an ExchangeRequest"), "{message}");
+
+    let max = nemcon_net::NODE_MESSAGE_BYTES_MAX;
+    let long = Payload {
+        type_url: String::new(),
+        value: vec![0; max],
+    };
+    let operation = Operation {
+        action: Ok(long),
+        read_only: false,
+        inputs: Vec::new(),
+    };
+    let frame = v1::ExchangeRequest {
+        calls: vec![call(1, node.prepare_request(vec![operation]))],
+    };
+    let status = ends_with(&node, vec![frame]).await;
+    assert_eq!(status.code(), Code::InvalidArgument, "{status:?}");
+    let message = status.message();
+    let allowed = format!("at most {max} bytes");
+    assert!(message.contains(&allowed), "{message}");
     node.stop();
 }

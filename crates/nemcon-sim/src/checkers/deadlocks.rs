@@ -15,7 +15,8 @@ const INVARIANT: &str = "I13 (deadlocks)";
 /// How long a deadlock may stand when nothing goes wrong, in microseconds: the first
 /// look comes 20 ms after the wait began, or up to 160 ms later if nobody waited
 /// before; a look takes a message and its answer, and there are two and a last
-/// message. The slowest network of a plan takes 61 ms for a message. Where several
+/// message. The slowest network of a plan takes 61 ms for a message, or for a frame that
+/// a message may have to wait 20 ms for and some frames before it. Where several
 /// deadlocks hang together, they are broken one after the other.
 pub(crate) const STANDS_WITHIN: u64 = 3_000_000;
 

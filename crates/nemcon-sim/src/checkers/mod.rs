@@ -3,6 +3,7 @@
 //! seen; each rule has tests of its own that must fail.
 
 pub(crate) mod agreement;
+pub(crate) mod claims;
 pub(crate) mod constancy;
 pub(crate) mod damage;
 pub(crate) mod deadlocks;
@@ -93,6 +94,7 @@ pub(crate) fn in_the_end<S: Subject>(world: &World<'_, S>) -> Result<&'static st
         return Ok("decided by hand");
     }
     told::check(world)?;
+    claims::check(world)?;
     money::settled(world)?;
     order::check(world)
 }

@@ -49,6 +49,10 @@ impl Subject for Ledger {
         made.unwrap_or(Action::Audit)
     }
 
+    fn lock_name(key: u8) -> String {
+        account(key)
+    }
+
     fn seen(_: Step, result: ActionResult) -> Seen {
         match result {
             ActionResult::Account(account) => Seen::Balance(balance(&account).1),

@@ -150,6 +150,10 @@ impl Subject for Lists {
         }
     }
 
+    fn lock_name(key: u8) -> String {
+        key.to_string()
+    }
+
     fn seen(step: Step, result: Vec<u64>) -> Seen {
         if step.what.writes() {
             Seen::Nothing

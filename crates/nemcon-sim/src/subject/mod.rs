@@ -38,6 +38,9 @@ pub trait Subject: Resource + Sized {
     /// The action of a step. `value` is like no other.
     fn action(step: Step, value: u64) -> Self::Action;
 
+    /// How a key is named to lock it.
+    fn lock_name(key: u8) -> String;
+
     /// What the client of a step learns.
     fn seen(step: Step, result: Self::Result) -> Seen;
 

@@ -7,20 +7,19 @@
 
 use nemcon_core::coordinator::event::{AddressedOperation, Begin, Ending, Event, Reply};
 use nemcon_core::id::{Epoch, RequestId, TransactionId};
-use nemcon_core::message::{Operation, OperationsHash, Outcome};
+use nemcon_core::lock::{Mode, Token};
+use nemcon_core::message::{LockRequest, Operation, OperationsHash, Outcome};
 use nemcon_core::time::Span;
 
 use super::border::{action_payload, identity, name};
 use super::clock::LocalClock;
 use super::packet::{Ask, Packet};
-use super::{Happening, World};
+use super::{ANSWERS, Happening, World};
 use crate::checkers::Failure;
+use crate::checkers::claims::Hold;
 use crate::history::Moment;
-use crate::plan::{Manner, Order, Step};
+use crate::plan::{Claim, Manner, Order, Piece, Step, What};
 use crate::subject::{Seen, Subject};
-
-/// Steps of one piece of an interactive transaction.
-const PIECE_STEPS: usize = 2;
 
 /// The number of a request that uses another's id.
 pub(super) const REUSE: u64 = u64::MAX;
@@ -56,6 +55,12 @@ pub(crate) struct Session {
     epoch: Epoch,
     /// What it has seen, piece by piece.
     pieces: Vec<Vec<u8>>,
+    /// When the piece in hand was first asked for.
+    piece_asked: u64,
+    /// The locks that it was told it holds, piece by piece.
+    pub(crate) holds: Vec<Hold>,
+    /// When its commit was first asked for.
+    pub(crate) commit_asked: Option<u64>,
     /// What its client knows.
     pub(crate) told: Told,
     /// The client has stopped waiting.
@@ -91,6 +96,9 @@ pub(crate) fn session_told(told: Told) -> Session {
         sent: 1,
         epoch: Epoch::default(),
         pieces: Vec::new(),
+        piece_asked: 0,
+        holds: Vec::new(),
+        commit_asked: None,
         told,
         over: true,
         invoked,
@@ -120,6 +128,9 @@ impl<S: Subject> World<'_, S> {
             sent: 0,
             epoch: Epoch::default(),
             pieces: Vec::new(),
+            piece_asked: 0,
+            holds: Vec::new(),
+            commit_asked: None,
             told: Told::Nothing,
             over: false,
             invoked,
@@ -142,10 +153,14 @@ impl<S: Subject> World<'_, S> {
     /// Sends what is asked now, and waits for a while.
     pub(super) fn ask(&mut self, session: usize, ask: Ask) {
         self.serials += 1;
-        let serial = self.serials;
+        let (serial, moment) = (self.serials, self.next_moment());
         let it = &mut self.sessions[session];
         if it.ask != ask {
             it.sent = 0;
+            it.piece_asked = moment.number;
+            if let Ask::Commit(_) = ask {
+                it.commit_asked = Some(moment.number);
+            }
         }
         (it.ask, it.serial) = (ask, serial);
         it.sent += 1;
@@ -240,19 +255,7 @@ impl<S: Subject> World<'_, S> {
                 request,
                 begin: begin(None),
             },
-            Ask::Execute(number, epoch) => {
-                let first = (number as usize - 1) * PIECE_STEPS;
-                let steps = &self.order(session).steps;
-                let last = (first + PIECE_STEPS).min(steps.len());
-                let steps = steps.get(first..last).unwrap_or_default().to_vec();
-                Event::ExecuteRequested {
-                    request,
-                    transaction,
-                    epoch,
-                    number,
-                    operations: self.operations(session, first, &steps),
-                }
-            }
+            Ask::Piece(number, epoch) => self.piece_event(session, request, (number, epoch)),
             Ask::Commit(epoch) => Event::CommitRequested {
                 request,
                 transaction,
@@ -280,6 +283,46 @@ impl<S: Subject> World<'_, S> {
                 request,
                 transaction,
             },
+        }
+    }
+
+    /// A client's request for a piece of its transaction.
+    fn piece_event(
+        &mut self,
+        session: usize,
+        request: RequestId,
+        (number, epoch): (u32, Epoch),
+    ) -> Event {
+        let transaction = self.sessions[session].transaction;
+        let order = &self.orders[self.sessions[session].order];
+        let piece = order.pieces().get(number as usize - 1).copied();
+        let (first, steps) = match piece {
+            Some(Piece::Locks(claims)) => {
+                let locks = claims.iter().map(|claim| {
+                    let mode = mode_of(claim.exclusive);
+                    let lock = LockRequest {
+                        name: S::lock_name(claim.key),
+                        mode,
+                    };
+                    (name(claim.at), lock)
+                });
+                return Event::LocksRequested {
+                    request,
+                    transaction,
+                    epoch,
+                    number,
+                    locks: locks.collect(),
+                };
+            }
+            Some(Piece::Work { first, steps }) => (first, steps.to_vec()),
+            None => (0, Vec::new()),
+        };
+        Event::ExecuteRequested {
+            request,
+            transaction,
+            epoch,
+            number,
+            operations: self.operations(session, first, &steps),
         }
     }
 
@@ -341,9 +384,14 @@ impl<S: Subject> World<'_, S> {
                 self.go_on(session);
             }
             Reply::Executed(results) if waited_for => {
+                self.note_holds(session, &[]);
                 let it = &mut self.sessions[session];
                 it.pieces
                     .extend(results.into_iter().map(|payload| payload.value));
+                self.go_on(session);
+            }
+            Reply::LocksAcquired(tokens) if waited_for => {
+                self.note_holds(session, &tokens);
                 self.go_on(session);
             }
             Reply::Refused(refusal) => {
@@ -369,6 +417,53 @@ impl<S: Subject> World<'_, S> {
         }
     }
 
+    /// The client knows that it holds what the piece in hand has locked: what was
+    /// asked for by name has tokens, what its work needed has none.
+    fn note_holds(&mut self, session: usize, tokens: &[Token]) {
+        let told = self.next_moment().number;
+        let it = &self.sessions[session];
+        let Ask::Piece(number, _) = it.ask else {
+            return;
+        };
+        let asked = it.piece_asked;
+        let hold = |at, key, exclusive, token| Hold {
+            at,
+            key,
+            exclusive,
+            token,
+            asked,
+            told,
+        };
+        let of_claim = |(claim, token): (&Claim, &Token)| {
+            hold(claim.at, claim.key, claim.exclusive, Some(*token))
+        };
+        let of_step = |step: &Step| match step.what {
+            What::Read | What::Append | What::Take(_) | What::Put(_) => {
+                Some(hold(step.at, step.key, step.what.writes(), None))
+            }
+            // These lock more than one key.
+            What::ReadAll | What::Open => None,
+        };
+        let holds: Vec<Hold> = match self.orders[it.order].pieces().get(number as usize - 1) {
+            Some(Piece::Locks(claims)) => {
+                if claims.len() != tokens.len() {
+                    let story = format!("{} locks brought {tokens:?}", claims.len());
+                    return self.fail(Failure::new(ANSWERS, story));
+                }
+                claims.iter().zip(tokens).map(of_claim).collect()
+            }
+            Some(Piece::Work { steps, .. }) => steps.iter().filter_map(of_step).collect(),
+            None => Vec::new(),
+        };
+        if holds.iter().any(|hold| hold.token.is_some()) {
+            self.coverage.outcome(match holds.len() {
+                1 => "one lock by name",
+                _ => "several locks by name",
+            });
+        }
+        self.sessions[session].holds.extend(holds);
+    }
+
     /// Other operations under a known id are never run, and get nobody's outcome.
     fn reuse_answered(&mut self, session: usize, reply: &Reply) {
         match reply {
@@ -385,22 +480,20 @@ impl<S: Subject> World<'_, S> {
 
     /// The next request of an interactive transaction.
     fn go_on(&mut self, session: usize) {
-        let (manner, steps) = {
-            let order = self.order(session);
-            (order.manner, order.steps.len())
-        };
+        let order = self.order(session);
+        let (manner, pieces) = (order.manner, order.pieces().len());
         let next = match self.sessions[session].ask {
             Ask::Begin => 1,
-            Ask::Execute(number, _) => number + 1,
+            Ask::Piece(number, _) => number + 1,
             Ask::Run { .. } | Ask::Commit(_) | Ask::Abort | Ask::Outcome | Ask::Reuse => return,
         };
         let epoch = self.sessions[session].epoch;
-        let all_done = (next as usize - 1) * PIECE_STEPS >= steps;
+        let all_done = next as usize > pieces;
         match manner {
             Manner::Vanishes if next > 1 => self.give_up(session),
             Manner::ThinksBetter if next > 1 => self.ask(session, Ask::Abort),
             _ if all_done => self.ask(session, Ask::Commit(epoch)),
-            _ => self.ask(session, Ask::Execute(next, epoch)),
+            _ => self.ask(session, Ask::Piece(next, epoch)),
         }
     }
 
@@ -481,6 +574,15 @@ impl<S: Subject> World<'_, S> {
 /// A value that nobody else appends.
 pub(crate) const fn value_of(session: usize, step_at: usize) -> u64 {
     session as u64 * 100 + step_at as u64
+}
+
+/// How a lock is asked for.
+const fn mode_of(exclusive: bool) -> Mode {
+    if exclusive {
+        Mode::Exclusive
+    } else {
+        Mode::Shared
+    }
 }
 
 /// The fingerprint of an order's operations.

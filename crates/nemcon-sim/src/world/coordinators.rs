@@ -8,6 +8,7 @@ use nemcon_core::message::ToParticipant;
 use super::border::place_of;
 use super::node::Turn;
 use super::packet::{Packet, Waiting};
+use super::streams::Line;
 use super::{ANSWERS, World, packet};
 use crate::checkers::{Failure, unanimity};
 use crate::plan::Place;
@@ -80,10 +81,11 @@ impl<S: Subject> World<'_, S> {
             }
             // Seen to at the end of the turn.
             Effect::Drained => {}
-            Effect::Link { .. }
-            | Effect::Unlink { .. }
-            | Effect::Changed(_)
-            | Effect::SagaChanged { .. } => {}
+            Effect::Link { name, .. } => self.streams.look_again(Line {
+                asker: Some(Place::Coordinator(at)),
+                at: Place::Participant(place_of(&name)),
+            }),
+            Effect::Unlink { .. } | Effect::Changed(_) | Effect::SagaChanged { .. } => {}
         }
     }
 
@@ -93,12 +95,22 @@ impl<S: Subject> World<'_, S> {
             return self.answered_twice(place, request);
         };
         match (waiting, reply) {
-            (Waiting::Client { session, serial }, reply) => self.send(Packet::Reply {
-                from: at,
-                session,
-                serial,
+            (
+                Waiting::Client {
+                    session,
+                    serial,
+                    ticket,
+                },
                 reply,
-            }),
+            ) => {
+                let reply = Packet::Reply {
+                    from: at,
+                    session,
+                    serial,
+                    reply,
+                };
+                self.send_back(ticket, reply);
+            }
             (
                 Waiting::Asker {
                     participant,

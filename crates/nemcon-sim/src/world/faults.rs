@@ -65,6 +65,7 @@ impl<S: Subject> World<'_, S> {
             Wrong::Cut { .. } | Wrong::Isolate { .. } | Wrong::Storm { .. } => {
                 self.network_goes_wrong(fault, what);
             }
+            Wrong::Break { node } => self.break_streams_of(node),
             Wrong::SlowDisk { .. } | Wrong::FailingDisk { .. } | Wrong::FullDisk { .. } => {
                 self.disk_goes_wrong(what);
             }
@@ -244,6 +245,7 @@ impl<S: Subject> World<'_, S> {
     }
 
     fn gone(&mut self, place: Place, down: Micros) {
+        self.break_streams_of(place);
         self.forget_requests(place);
         let until = match place {
             Place::Coordinator(at) => &mut self.coordinators[at].down_until,
@@ -487,6 +489,7 @@ const fn node_of(what: &Wrong) -> Option<Place> {
         | Wrong::FullDisk { node, .. }
         | Wrong::ClockJump { node, .. } => Some(*node),
         Wrong::Blackout { .. }
+        | Wrong::Break { .. }
         | Wrong::Cut { .. }
         | Wrong::Storm { .. }
         | Wrong::Join { .. }

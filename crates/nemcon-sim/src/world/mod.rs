@@ -23,6 +23,7 @@ pub(crate) mod observe;
 mod packet;
 mod participants;
 mod phases;
+mod streams;
 mod trace;
 
 use std::cmp::Ordering;
@@ -66,6 +67,8 @@ const FLUSH_MAX: Micros = 400;
 enum Happening {
     /// A message arrives.
     Arrival(Box<Packet>),
+    /// Something about messages that travel in frames.
+    Stream(streams::Event),
     /// A node's driver takes a turn, in the life it had then.
     Turn(Place, u32),
     /// A node's disk does what is queued.
@@ -134,6 +137,7 @@ pub(crate) struct World<'a, S: Subject> {
     pub(crate) coordinators: Vec<Node<Coordinator>>,
     pub(crate) participants: Vec<Node<Participant<S>>>,
     network: network::Network,
+    streams: streams::Streams,
     waiting: BTreeMap<(Place, RequestId), Waiting>,
     /// Participants, their lives, and the coordinators that know them in these.
     registrations: BTreeSet<(usize, u32, usize)>,
@@ -206,6 +210,7 @@ impl<'a, S: Subject> World<'a, S> {
             queue: BinaryHeap::new(),
             scheduled: 0,
             network: network::Network::new(plan),
+            streams: streams::Streams::new(plan),
             waiting: BTreeMap::new(),
             registrations: BTreeSet::new(),
             requests: 0,
@@ -253,6 +258,7 @@ impl<'a, S: Subject> World<'a, S> {
     fn happen(&mut self, what: Happening) {
         match what {
             Happening::Arrival(packet) => self.arrive(*packet),
+            Happening::Stream(event) => self.stream_event(event),
             Happening::Turn(place, life) => self.turn(place, life),
             Happening::Disk(place, life) => self.disk(place, life),
             Happening::Start(place) => self.start(place),

@@ -9,6 +9,7 @@ use nemcon_core::reason::{Reason, Refusal};
 use super::border::{action_place, address, name, participant_id};
 use super::node::Micros;
 use super::packet::{End, Packet, Waiting};
+use super::streams::Ticket;
 use super::{Happening, World};
 use crate::chance::{Chance, Stream};
 use crate::plan::{Place, Plan};
@@ -73,7 +74,7 @@ impl Network {
         self.delay = shape.delay_ms * 1_000;
     }
 
-    fn is_cut(&self, (from, to): (End, End)) -> bool {
+    pub(super) fn is_cut(&self, (from, to): (End, End)) -> bool {
         self.cuts.iter().any(|cut| cut.covers(from, to))
     }
 
@@ -84,8 +85,12 @@ impl Network {
 }
 
 impl<S: Subject> World<'_, S> {
-    /// Sends a message. It may be lost, doubled, and overtaken.
+    /// Sends a message, on a stream if there is one for it; else it may be lost,
+    /// doubled, and overtaken.
     pub(super) fn send(&mut self, packet: Packet) {
+        let Some(packet) = self.send_on_stream(packet) else {
+            return;
+        };
         let Some(way) = packet.way() else {
             // It is the sender's own conclusion.
             let at = self.now + 1;
@@ -122,15 +127,13 @@ impl<S: Subject> World<'_, S> {
 
     /// A message arrives, if its receiver is there.
     pub(super) fn arrive(&mut self, packet: Packet) {
-        self.trace.event(self.now, 2, packet_code(&packet));
         if let Some(way) = packet.way()
             && self.network.is_cut(way)
         {
             return self.lost(&packet);
         }
         let Some(place) = packet.receiver() else {
-            self.tell(&packet);
-            return self.take(packet);
+            return self.take_in(packet, None);
         };
         if packet
             .asked_in()
@@ -139,32 +142,33 @@ impl<S: Subject> World<'_, S> {
             return;
         }
         if self.is_serving(place) {
-            self.tell(&packet);
-            self.take(packet);
+            self.take_in(packet, None);
             return self.wake(place);
         }
         self.coverage.fault("nobody there");
+        if let Some(line) = packet.line() {
+            self.streams.look_again(line);
+        }
         // A connection that is refused is noticed at once, and never made.
         if let Some(failed) = packet.failed(Failure::Unreachable) {
             self.send(failed);
         }
     }
 
-    fn tell(&mut self, packet: &Packet) {
+    /// A message has come to who is there. `ticket`: by which stream, if by one.
+    pub(super) fn take_in(&mut self, packet: Packet, ticket: Option<Ticket>) {
+        self.trace.event(self.now, 2, packet_code(&packet));
         let sessions = &self.sessions;
         self.trace.say(self.now, || {
             packet.tell(|session| sessions[session].transaction)
         });
-    }
-
-    fn take(&mut self, packet: Packet) {
         match packet {
             Packet::Frame {
                 from,
                 life,
                 to,
                 frame,
-            } => self.take_frame((from, life), to, frame),
+            } => self.take_frame((from, life, ticket), to, frame),
             Packet::Answer {
                 from, to, answer, ..
             } => {
@@ -250,7 +254,11 @@ impl<S: Subject> World<'_, S> {
                 serial,
                 ask,
             } => {
-                let waiting = Waiting::Client { session, serial };
+                let waiting = Waiting::Client {
+                    session,
+                    serial,
+                    ticket,
+                };
                 let request = self.request(Place::Coordinator(to), waiting);
                 let event = self.request_event(session, request, ask);
                 self.tell_coordinator(to, event);
@@ -264,7 +272,12 @@ impl<S: Subject> World<'_, S> {
         }
     }
 
-    fn take_frame(&mut self, (coordinator, life): (usize, u32), to: usize, frame: Frame<Payload>) {
+    fn take_frame(
+        &mut self,
+        (coordinator, life, ticket): (usize, u32, Option<Ticket>),
+        to: usize,
+        frame: Frame<Payload>,
+    ) {
         let place = Place::Participant(to);
         let request = self.request(
             place,
@@ -272,6 +285,7 @@ impl<S: Subject> World<'_, S> {
                 coordinator,
                 life,
                 call: frame.message.call(),
+                ticket,
             },
         );
         let actions = &self.actions;

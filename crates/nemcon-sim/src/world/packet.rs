@@ -2,9 +2,12 @@
 
 use nemcon_core::coordinator::event::Reply;
 use nemcon_core::id::{AttemptId, Epoch, TransactionId};
-use nemcon_core::message::{Answer, Call, Failure, Frame, Outcome, Payload, Verdict};
+use nemcon_core::message::{
+    Answer, Call, Failure, Frame, Outcome, Payload, ToParticipant, Verdict,
+};
 use nemcon_core::participant::event::Source;
 
+use super::streams::{Line, Ticket};
 use crate::plan::Place;
 
 /// A message.
@@ -96,8 +99,8 @@ pub(crate) enum Ask {
     },
     /// Begin it.
     Begin,
-    /// Do a piece of it, as it was begun in this epoch.
-    Execute(u32, Epoch),
+    /// Do a piece of it, or lock something for it, as it was begun in this epoch.
+    Piece(u32, Epoch),
     /// Commit it, as it was begun in this epoch.
     Commit(Epoch),
     /// Abort it.
@@ -114,11 +117,13 @@ pub(crate) enum Waiting {
     Client {
         session: usize,
         serial: u64,
+        ticket: Option<Ticket>,
     },
     Frame {
         coordinator: usize,
         life: u32,
         call: Call,
+        ticket: Option<Ticket>,
     },
     Asker {
         participant: usize,
@@ -165,6 +170,35 @@ impl Packet {
             Self::Request { to, .. } => (None, Some(Coordinator(*to))),
             Self::Reply { from, .. } => (Some(Coordinator(*from)), None),
         })
+    }
+
+    /// The stream by which it may travel, if it is a call that can. Inquiries are of
+    /// a service that has none, and of what clients ask only whole transactions do.
+    pub(crate) fn line(&self) -> Option<Line> {
+        let (asker, at) = match self {
+            Self::Frame {
+                from, to, frame, ..
+            } if !matches!(frame.message, ToParticipant::Inquire(_)) => {
+                (Some(Place::Coordinator(*from)), Place::Participant(*to))
+            }
+            Self::Request {
+                to,
+                ask: Ask::Run { .. },
+                ..
+            } => (None, Place::Coordinator(*to)),
+            Self::Frame { .. }
+            | Self::Request { .. }
+            | Self::Answer { .. }
+            | Self::CallFailed { .. }
+            | Self::Ask { .. }
+            | Self::Verdict { .. }
+            | Self::Damage { .. }
+            | Self::DamageAnswered { .. }
+            | Self::Register { .. }
+            | Self::Registered { .. }
+            | Self::Reply { .. } => return None,
+        };
+        Some(Line { asker, at })
     }
 
     /// The node that takes it; `None`: a client.

@@ -174,6 +174,7 @@ impl<S: Subject> World<'_, S> {
             coordinator,
             life,
             call,
+            ticket,
         } = waiting
         else {
             let story = format!("p{at} gives {waiting:?} an answer to a call");
@@ -205,13 +206,14 @@ impl<S: Subject> World<'_, S> {
             }
             if refusal.reason == Reason::NOT_SERVING {
                 // As the nodes' border has it: it has not been taken in.
-                return self.send(Packet::CallFailed {
+                let failed = Packet::CallFailed {
                     by: coordinator,
                     life,
                     to: at,
                     call,
                     failure: CallFailure::Unreachable,
-                });
+                };
+                return self.send_back(ticket, failed);
             }
         }
         if let Answer::Voted {
@@ -221,12 +223,13 @@ impl<S: Subject> World<'_, S> {
         {
             self.coverage.reason(refusal.reason.as_str());
         }
-        self.send(Packet::Answer {
+        let answer = Packet::Answer {
             from: at,
             to: coordinator,
             life,
             answer,
-        });
+        };
+        self.send_back(ticket, answer);
     }
 
     /// A participant tries to make itself known, until it hears that it is.

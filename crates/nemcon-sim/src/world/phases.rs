@@ -50,6 +50,7 @@ impl<S: Subject> World<'_, S> {
                 coordinator: 0,
                 manner: Manner::OneShot,
                 steps,
+                claims: Vec::new(),
                 marked: false,
                 tries: 3,
                 patience_ms: 200,

@@ -38,7 +38,23 @@ fn the_world_does_what_it_is_for() {
     let coverage = run(0, 500, Wishes::default()).coverage;
     let hit = coverage.rows.len();
     assert!(hit * 2 > ROWS.len(), "{hit} of {} rows", ROWS.len());
-    for outcome in ["committed", "aborted", "stopped in order"] {
+    for outcome in [
+        "committed",
+        "aborted",
+        "stopped in order",
+        "one lock by name",
+        "several locks by name",
+        "stream opened",
+        "no stream to be had",
+        "frame of one message",
+        "frame of several messages",
+        "called one by one for want of a stream",
+        "call on a stream timed out",
+        "answer too late",
+        "answer without its stream",
+        "window full",
+        "reader without room",
+    ] {
         assert!(coverage.outcomes.contains_key(outcome), "{outcome}");
     }
     for fault in [
@@ -65,6 +81,10 @@ fn the_world_does_what_it_is_for() {
         "damage acknowledged",
         "message lost",
         "message doubled",
+        "connections broken",
+        "connection broke",
+        "connection broke with messages in flight",
+        "frame sent again",
     ] {
         assert!(coverage.faults.contains_key(fault), "{fault}");
     }
@@ -88,7 +108,13 @@ fn without_faults_all_is_well() {
     let result = run(0, 300, wishes);
     assert_eq!(result.failures, []);
     assert_eq!(result.faults, 0);
-    for fault in ["message lost", "message doubled"] {
+    for fault in [
+        "message lost",
+        "message doubled",
+        "connection broke",
+        "connection broke with messages in flight",
+        "frame sent again",
+    ] {
         assert_eq!(result.coverage.faults.get(fault), None, "{fault}");
     }
 }

@@ -4,6 +4,8 @@
 //! made smaller and kept. What is left to chance while it runs (delays, how long
 //! a disk takes) comes from the seed too.
 
+mod drawing;
+
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
@@ -95,6 +97,9 @@ pub struct Shape {
     pub loss: u64,
     /// Messages doubled, of a thousand.
     pub double: u64,
+    /// Lives of nodes that take messages from streams, of a thousand.
+    #[serde(default)]
+    pub streams: u64,
     /// How many outcomes nodes remember.
     pub remember_max: usize,
     /// Deadline of transactions.
@@ -159,6 +164,43 @@ pub struct Step {
     pub what: What,
 }
 
+/// A lock that a client asks for by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claim {
+    /// At which participant.
+    pub at: usize,
+    /// On which of its keys.
+    pub key: u8,
+    /// To have it alone; else others may read it too.
+    pub exclusive: bool,
+}
+
+/// Locks that are asked for in one request of their own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claims {
+    /// How many pieces of work come before it; all, if there are fewer.
+    pub after: usize,
+    /// Which.
+    pub locks: Vec<Claim>,
+}
+
+/// Steps of one piece of work of an interactive transaction.
+pub const PIECE_STEPS: usize = 2;
+
+/// What one request of an interactive transaction asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Piece<'a> {
+    /// Work.
+    Work {
+        /// The place of the first of them among all steps of the order.
+        first: usize,
+        /// At most [`PIECE_STEPS`].
+        steps: &'a [Step],
+    },
+    /// Locks.
+    Locks(&'a [Claim]),
+}
+
 /// How a client goes about an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -184,6 +226,10 @@ pub struct Order {
     pub manner: Manner,
     /// What.
     pub steps: Vec<Step>,
+    /// Locks it asks for besides, in the order of their places; only where it goes
+    /// piece by piece.
+    #[serde(default)]
+    pub claims: Vec<Claims>,
     /// Operations that only read say so.
     pub marked: bool,
     /// How often it is sent before the client gives up.
@@ -275,6 +321,11 @@ pub enum Wrong {
         node: Place,
         /// How long.
         for_ms: Ms,
+    },
+    /// All connections of a node break, and what is in flight on streams with them.
+    Break {
+        /// Which.
+        node: Place,
     },
     /// The whole network loses and delays more.
     Storm {
@@ -451,48 +502,6 @@ impl Plan {
 }
 
 impl Shape {
-    fn draw(chance: &mut Chance, wishes: &Wishes) -> Self {
-        let participants = wishes
-            .participants
-            .unwrap_or_else(|| 2 + chance.skewed(3) as usize);
-        let coordinators = wishes
-            .coordinators
-            .unwrap_or_else(|| 1 + usize::from(chance.one_in(3)));
-        let network = wishes.faults.contains(&Kind::Network);
-        let clock = wishes.faults.contains(&Kind::Clock);
-        let members = wishes.faults.contains(&Kind::Members);
-        let late = usize::from(members && participants > 2 && chance.one_in(4));
-        let remember_max = match chance.below(4) {
-            0 => chance.between(1, 5) as usize,
-            _ => 1_000,
-        };
-        Self {
-            data: if chance.one_in(2) {
-                Data::Bank
-            } else {
-                Data::Lists
-            },
-            coordinators,
-            participants,
-            late,
-            keys: chance.between(1, 4) as u8,
-            length_ms: chance.between(3_000, 20_000),
-            delay_ms: 1 + chance.skewed(60),
-            loss: if network { chance.skewed(60) } else { 0 },
-            double: if network { chance.skewed(60) } else { 0 },
-            remember_max,
-            timeout_ms: [1_000, 3_000, 10_000][chance.place(3)],
-            lock_wait_ms: [200, 1_000, 5_000][chance.place(3)],
-            page_bytes: [128, 512, 7 << 10][chance.place(3)],
-            checkpoint_records: [8, 40, 1_000][chance.place(3)],
-            clock_skew_ms: if clock {
-                [50, 5_000, 120_000][chance.place(3)]
-            } else {
-                0
-            },
-        }
-    }
-
     /// All nodes, coordinators first.
     #[must_use]
     pub fn places(&self) -> Vec<Place> {
@@ -504,223 +513,25 @@ impl Shape {
 }
 
 impl Order {
-    fn draw(chance: &mut Chance, shape: &Shape) -> Self {
-        let manner = match chance.below(20) {
-            0..15 => Manner::OneShot,
-            15..18 => Manner::Interactive,
-            18 => Manner::Vanishes,
-            _ => Manner::ThinksBetter,
-        };
-        let (mut steps, marked) = match shape.data {
-            Data::Bank => bank_steps(chance, shape),
-            Data::Lists => list_steps(chance, shape),
-        };
-        steps.truncate(24);
-        Self {
-            at_ms: chance.below(shape.length_ms),
-            coordinator: chance.place(shape.coordinators),
-            manner,
-            steps,
-            marked,
-            tries: chance.between(1, 4) as u32,
-            patience_ms: chance.between(200, 4_000),
-            reruns: chance.one_in(3),
-            repeats_after_ms: match chance.below(3) {
-                0 => 1 + chance.spread(5_000),
-                _ => 0,
-            },
-        }
-    }
-}
-
-fn bank_steps(chance: &mut Chance, shape: &Shape) -> (Vec<Step>, bool) {
-    let at = |chance: &mut Chance| {
-        (
-            chance.place(shape.participants),
-            chance.below(u64::from(shape.keys)) as u8,
-        )
-    };
-    match chance.below(10) {
-        // All books in one transaction that only reads.
-        0 => {
-            let all = (0..shape.participants).map(|at| Step {
-                at,
-                key: 0,
-                what: What::ReadAll,
-            });
-            (all.collect(), true)
-        }
-        1 => {
-            let (at, key) = at(chance);
-            let what = What::Read;
-            (vec![Step { at, key, what }], chance.one_in(2))
-        }
-        kind => {
-            let (from, from_key) = at(chance);
-            let (mut to, to_key) = at(chance);
-            if kind == 2 {
-                to = from;
+    /// What it asks for piece by piece: its work, and locks before, between and
+    /// after it.
+    #[must_use]
+    pub fn pieces(&self) -> Vec<Piece<'_>> {
+        let mut claims = self.claims.iter().peekable();
+        let mut pieces = Vec::new();
+        for (at, steps) in self.steps.chunks(PIECE_STEPS).enumerate() {
+            while let Some(it) = claims.next_if(|it| it.after <= at) {
+                pieces.push(Piece::Locks(&it.locks));
             }
-            // Sometimes more than there is.
-            let amount = 1 + chance.skewed(150) as u32;
-            let mut steps = vec![
-                Step {
-                    at: from,
-                    key: from_key,
-                    what: What::Take(amount),
-                },
-                Step {
-                    at: to,
-                    key: to_key,
-                    what: What::Put(amount),
-                },
-            ];
-            if kind == 3 {
-                let (at, key) = at(chance);
-                let what = What::Read;
-                steps.push(Step { at, key, what });
-            }
-            (steps, chance.one_in(2))
+            let first = at * PIECE_STEPS;
+            pieces.push(Piece::Work { first, steps });
         }
-    }
-}
-
-fn list_steps(chance: &mut Chance, shape: &Shape) -> (Vec<Step>, bool) {
-    let reads_only = chance.one_in(5);
-    let count = chance.between(1, 5);
-    let steps = (0..count).map(|_| Step {
-        at: chance.place(shape.participants),
-        key: chance.below(u64::from(shape.keys)) as u8,
-        what: if reads_only || chance.one_in(2) {
-            What::Read
-        } else {
-            What::Append
-        },
-    });
-    (steps.collect(), chance.one_in(2))
-}
-
-impl Remains {
-    fn draw(chance: &mut Chance) -> Self {
-        let some = |chance: &mut Chance| match chance.below(3) {
-            0 => 0,
-            1 => chance.skewed(8) as usize,
-            _ => usize::MAX,
-        };
-        Self {
-            power_cut: chance.one_in(2),
-            pages: some(chance),
-            values: some(chance),
-            queued: some(chance),
-        }
+        pieces.extend(claims.map(|it| Piece::Locks(&it.locks)));
+        pieces
     }
 }
 
 impl Wrong {
-    fn draw(chance: &mut Chance, kinds: &[Kind], shape: &Shape, orders: usize) -> Self {
-        let places = shape.places();
-        let node = places[chance.place(places.len())];
-        let participant = chance.place(shape.participants);
-        let for_ms = 100 + chance.spread(8_000);
-        let down_ms = 20 + chance.spread(6_000);
-        match kinds.get(chance.place(kinds.len())) {
-            Some(Kind::Crash) | None => Self::draw_crash(chance, node, down_ms),
-            Some(Kind::Network) => Self::draw_network(chance, &places, node, for_ms),
-            Some(Kind::Disk) => Self::draw_disk(chance, node, for_ms, down_ms),
-            Some(Kind::Clock) => match chance.below(3) {
-                0 => Self::ClockJump {
-                    node,
-                    by_ms: chance.spread(60_000),
-                },
-                _ => Self::Pause { node, for_ms },
-            },
-            Some(Kind::Members) => match chance.below(6) {
-                0 => Self::Crash {
-                    node: Place::Participant(participant),
-                    moment: Moment::Now,
-                    remains: Remains::draw(chance),
-                    // Longer than any deadline or lease.
-                    down_ms: 20_000 + chance.spread(60_000),
-                },
-                1 => Self::Remove {
-                    participant,
-                    coordinator: chance.place(shape.coordinators),
-                },
-                2 => Self::AskAbort {
-                    order: chance.place(orders),
-                },
-                3 => Self::AskOutcome {
-                    order: chance.place(orders),
-                },
-                4 => Self::Reuse {
-                    order: chance.place(orders),
-                },
-                _ => Self::Stop { node, down_ms },
-            },
-            Some(Kind::Operator) => match chance.below(4) {
-                0 => Self::Acknowledge { participant },
-                _ => Self::Resolve {
-                    participant,
-                    commit: chance.one_in(2),
-                },
-            },
-        }
-    }
-
-    fn draw_crash(chance: &mut Chance, node: Place, down_ms: Ms) -> Self {
-        let remains = Remains::draw(chance);
-        if chance.one_in(12) {
-            return Self::Blackout { remains, down_ms };
-        }
-        let moment = match chance.below(3) {
-            0 => Moment::Now,
-            1 => Moment::AfterRecords(chance.skewed(12) as u32),
-            _ => Moment::AfterMessages(chance.skewed(12) as u32),
-        };
-        Self::Crash {
-            node,
-            moment,
-            remains,
-            down_ms,
-        }
-    }
-
-    fn draw_network(chance: &mut Chance, places: &[Place], node: Place, for_ms: Ms) -> Self {
-        match chance.below(4) {
-            0 => Self::Isolate { node, for_ms },
-            1 => Self::Storm {
-                loss: chance.spread(700),
-                double: chance.skewed(300),
-                delay_ms: 1 + chance.spread(2_000),
-                for_ms,
-            },
-            _ => Self::Cut {
-                from: node,
-                to: places[chance.place(places.len())],
-                both: chance.one_in(2),
-                for_ms,
-            },
-        }
-    }
-
-    fn draw_disk(chance: &mut Chance, node: Place, for_ms: Ms, down_ms: Ms) -> Self {
-        match chance.below(3) {
-            0 => Self::SlowDisk {
-                node,
-                flush_ms: 1 + chance.spread(500),
-                for_ms,
-            },
-            1 => Self::FailingDisk {
-                node,
-                after: chance.skewed(10),
-                write: chance.one_in(3),
-                done: chance.one_in(2),
-                down_ms,
-            },
-            _ => Self::FullDisk { node, for_ms },
-        }
-    }
-
     /// Its name in the coverage table.
     #[must_use]
     pub const fn name(&self) -> &'static str {
@@ -736,6 +547,7 @@ impl Wrong {
             Self::Cut { both: true, .. } => "cut both ways",
             Self::Cut { both: false, .. } => "cut one way",
             Self::Isolate { .. } => "isolate",
+            Self::Break { .. } => "connections broken",
             Self::Storm { .. } => "storm",
             Self::SlowDisk { .. } => "slow disk",
             Self::FailingDisk { .. } => "failing disk",
@@ -749,5 +561,52 @@ impl Wrong {
             Self::Resolve { .. } => "resolved by hand",
             Self::Acknowledge { .. } => "damage acknowledged",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn locks_come_before_between_and_after_the_work() {
+        let mut order = Plan::draw(1, &Wishes::default()).orders.remove(0);
+        let step = |key| Step {
+            at: 0,
+            key,
+            what: What::Read,
+        };
+        let claim = |key| Claim {
+            at: 1,
+            key,
+            exclusive: true,
+        };
+        let claims = |after, key| Claims {
+            after,
+            locks: vec![claim(key)],
+        };
+        order.steps = (0..5).map(step).collect();
+        order.claims = vec![claims(0, 10), claims(1, 11), claims(1, 12), claims(9, 13)];
+        let told: Vec<(usize, Vec<u8>)> = order
+            .pieces()
+            .into_iter()
+            .map(|piece| match piece {
+                Piece::Work { first, steps } => (first, steps.iter().map(|it| it.key).collect()),
+                Piece::Locks(claims) => (99, claims.iter().map(|it| it.key).collect()),
+            })
+            .collect();
+        let locks = |key| (99, vec![key]);
+        assert_eq!(
+            told,
+            [
+                locks(10),
+                (0, vec![0, 1]),
+                locks(11),
+                locks(12),
+                (2, vec![2, 3]),
+                (4, vec![4]),
+                locks(13)
+            ]
+        );
     }
 }
