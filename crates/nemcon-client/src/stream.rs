@@ -9,11 +9,13 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use nemcon_net::trace::{to_wire, traced};
 use nemcon_net::{FRAME_BYTES_MAX, Outbox};
 use nemcon_proto::convert;
 use nemcon_proto::v1;
 use nemcon_proto::v1::run_answer::Answer;
 use nemcon_proto::v1::transaction_service_client::TransactionServiceClient;
+use nemcon_trace::Context;
 use prost::Message;
 use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
 use tokio::time::Instant;
@@ -99,17 +101,22 @@ impl Runs {
     }
 
     /// Runs a transaction, among others if the stream stands and by itself if not.
+    /// `trace`: what it is sent on behalf of, if that is traced.
     pub(crate) async fn run(
         &self,
         request: v1::RunTransactionRequest,
+        trace: Option<&Context>,
     ) -> Result<Response<v1::RunTransactionResponse>, Status> {
-        match self.send(request) {
+        match self.send(request, trace) {
             Sent::OnStream(waiting) => waiting.answer().await.map(Response::new),
-            Sent::Alone(request) => self.service.clone().run_transaction(*request).await,
+            Sent::Alone(request) => {
+                let request = traced(*request, trace);
+                self.service.clone().run_transaction(request).await
+            }
         }
     }
 
-    fn send(&self, request: v1::RunTransactionRequest) -> Sent {
+    fn send(&self, request: v1::RunTransactionRequest, trace: Option<&Context>) -> Sent {
         let mut shared = lock(&self.shared);
         let outbox = match &shared.phase {
             Phase::Open(outbox) => outbox.clone(),
@@ -134,6 +141,7 @@ impl Runs {
         outbox.push(v1::NumberedRun {
             number,
             request: Some(request),
+            trace: trace.map(to_wire),
         });
         Sent::OnStream(Waiting {
             number,

@@ -37,6 +37,7 @@ use nemcon_node::peers::LinkFull;
 use nemcon_proto::convert::{self, Request};
 use nemcon_proto::v1;
 use nemcon_proto::v1::participant_service_client::ParticipantServiceClient;
+use nemcon_trace::Context;
 use prost::Message;
 use tokio::time::Instant;
 use tokio_stream::StreamExt;
@@ -123,7 +124,8 @@ impl Exchange {
     }
 
     /// Sends a call of at most `limit` on the stream, if it stands. If there is
-    /// none, one is opened for those that come later. Gives the request back if the
+    /// none, one is opened for those that come later. `trace`: what it is sent on behalf
+    /// of, if that is traced. Gives the request back if the
     /// call has to be made by itself; else an event will come of it.
     ///
     /// # Errors
@@ -133,6 +135,7 @@ impl Exchange {
         call: Call,
         request: Request,
         limit: Duration,
+        trace: Option<&Context>,
     ) -> Result<Option<Request>, LinkFull> {
         let mut shared = lock(&self.shared);
         let outbox = match &shared.phase {
@@ -155,6 +158,7 @@ impl Exchange {
         let message = v1::ExchangeCall {
             number,
             request: Some(asked),
+            trace: trace.map(nemcon_net::trace::to_wire),
         };
         if message.encoded_len() > CALL_BYTES_MAX {
             return Ok(message.request.map(Request::from));

@@ -18,19 +18,23 @@ use nemcon_node::node::Ending;
 use nemcon_node::peers::{Link, LinkFull};
 use nemcon_node::replies::Replies;
 use nemcon_proto::convert::Request;
+use nemcon_trace::Context;
 use tonic::{Code, Status};
 
 use crate::api::Tag;
 use crate::exchange::Exchange;
+use crate::traces::Traces;
 use crate::watch::Teller;
 
-/// How long an answer is waited for.
+/// How long an answer is waited for, and how many are.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Patience {
     /// A call that waits for nothing.
     pub(crate) call: Duration,
     /// What a call that may wait for a lock gets on top.
     pub(crate) lock: Duration,
+    /// Calls in flight to one participant.
+    pub(crate) calls_max: usize,
 }
 
 /// The hands of a coordinator: they know where everyone is, and nothing about
@@ -40,10 +44,10 @@ pub(crate) struct Hands {
     inbox: Inbox<Event>,
     ending: Ending,
     teller: Teller,
+    traces: Traces,
     identity: Arc<OnceLock<CoordinatorId>>,
     patience: Patience,
     links: BTreeMap<ParticipantName, Way>,
-    calls_max: usize,
 }
 
 /// The two ways to a participant, over one connection.
@@ -59,6 +63,8 @@ struct Outgoing<'a> {
     to: ParticipantName,
     call: Call,
     limit: Duration,
+    /// What it is sent on behalf of, if that is traced.
+    trace: Option<Context>,
 }
 
 impl Hands {
@@ -67,9 +73,9 @@ impl Hands {
         inbox: Inbox<Event>,
         ending: Ending,
         teller: Teller,
+        traces: Traces,
         identity: Arc<OnceLock<CoordinatorId>>,
         patience: Patience,
-        calls_max: usize,
     ) -> Self {
         let links = BTreeMap::new();
         Self {
@@ -77,10 +83,10 @@ impl Hands {
             inbox,
             ending,
             teller,
+            traces,
             identity,
             patience,
             links,
-            calls_max,
         }
     }
 
@@ -98,13 +104,13 @@ impl Hands {
             Ok(parsed) => {
                 tracing::info!(participant = %name, address, "linked");
                 let channel = nemcon_net::channel(&parsed);
-                let link = Link::new(address, channel.clone(), self.calls_max);
+                let link = Link::new(address, channel.clone(), self.patience.calls_max);
                 let exchange = Exchange::new(
                     name.clone(),
                     channel,
                     self.inbox.clone(),
                     self.patience.call,
-                    self.calls_max,
+                    self.patience.calls_max,
                 );
                 self.links.insert(name, Way { exchange, link });
             }
@@ -124,6 +130,7 @@ impl Hands {
             .task()
             .map_or(Duration::ZERO, |_| self.patience.lock);
         let limit = self.patience.call + lock;
+        let trace = self.traces.behind(&frame.message);
         let request = Request::from(frame);
         // A full link is a busy peer, not one that is gone: the call is made again
         // after a while, and the others go on.
@@ -136,6 +143,7 @@ impl Hands {
                     to,
                     call,
                     limit,
+                    trace,
                 }
                 .send(request)
                 .err()
@@ -159,15 +167,16 @@ impl Outgoing<'_> {
             to,
             call,
             limit,
+            trace,
         } = self;
-        let Some(request) = exchange.send(call, request, limit)? else {
+        let Some(request) = exchange.send(call, request, limit, trace.as_ref())? else {
             return Ok(());
         };
         let look_again = exchange.looker();
         link.call(
             limit,
             inbox,
-            |channel| nemcon_net::deliver(channel, call, request),
+            async move |channel| nemcon_net::deliver(channel, call, request, trace.as_ref()).await,
             move |response| match response {
                 Ok(answer) => answered(to, call, answer),
                 Err(status) => {
@@ -296,13 +305,19 @@ impl Perform<Coordinator> for Hands {
     fn perform(&mut self, effect: Effect, back: &mut Vec<Event>) {
         match effect {
             Effect::Send { to, frame } => self.send(to, frame, back),
-            Effect::Reply { request, reply } => self.replies.answer(request, reply),
+            Effect::Reply { request, reply } => {
+                self.traces.conclude(&self.replies, request, &reply);
+                self.replies.answer(request, reply);
+            }
             Effect::Link { name, address } => self.link(name, &address),
             Effect::Unlink { name } => {
                 tracing::info!(participant = %name, "unlinked");
                 self.links.remove(&name);
             }
-            Effect::Changed(view) => self.teller.tell(view),
+            Effect::Changed(view) => {
+                self.traces.changed(&view);
+                self.teller.tell(view);
+            }
             Effect::SagaChanged { saga, state } => {
                 tracing::debug!(%saga, ?state, "a saga has changed");
                 self.teller.tell_of_saga(saga);

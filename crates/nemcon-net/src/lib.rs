@@ -29,6 +29,7 @@ mod failure;
 mod frame;
 mod outbox;
 mod status;
+pub mod trace;
 
 pub use address::{Address, AddressError};
 pub use endpoint::{

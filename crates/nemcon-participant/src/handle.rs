@@ -9,6 +9,7 @@ use nemcon_core::reason::{Reason, Refusal};
 use nemcon_core::resource::Resource;
 use nemcon_node::front::Front;
 use nemcon_proto::convert::Method;
+use nemcon_trace::Tracer;
 
 /// What the machine says to somebody who waits.
 #[derive(Debug)]
@@ -37,6 +38,7 @@ pub struct Handle<R: Resource> {
     pub(crate) url: Arc<str>,
     /// Known once the log has been read.
     pub(crate) id: Arc<OnceLock<ParticipantId>>,
+    pub(crate) tracer: Tracer,
 }
 
 impl<R: Resource> Clone for Handle<R> {
@@ -46,6 +48,7 @@ impl<R: Resource> Clone for Handle<R> {
             name: Arc::clone(&self.name),
             url: Arc::clone(&self.url),
             id: Arc::clone(&self.id),
+            tracer: self.tracer.clone(),
         }
     }
 }
@@ -70,6 +73,12 @@ impl<R: Resource> Handle<R> {
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Begins the node's spans, or none: for those of your own services.
+    #[must_use]
+    pub const fn tracer(&self) -> &Tracer {
+        &self.tracer
     }
 
     /// The identity of its data directory; none while the log is being read.

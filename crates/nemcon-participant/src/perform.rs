@@ -20,6 +20,7 @@ use tonic::{Response, Status};
 use crate::handle::{Handle, Said};
 use crate::registration::{Life, Registrar};
 use crate::serve::ServeResource;
+use crate::traces;
 
 /// Addresses we keep a connection to: coordinators and peers of attempts in
 /// doubt. They come from others, so there is a bound; beyond it connections are
@@ -165,7 +166,14 @@ impl<R: ServeResource> Perform<Participant<R>> for Hands<R> {
     fn perform(&mut self, effect: Effect<R::Result>, back: &mut Vec<Event<R::Action>>) {
         let replies = self.handle.front.replies();
         match effect {
-            Effect::Answer { request, answer } => replies.answer(request, Said::Answer(answer)),
+            Effect::Answer { request, answer } => {
+                if self.handle.tracer().is_on()
+                    && let Some(span) = replies.take_span(request)
+                {
+                    traces::conclude(span, &answer);
+                }
+                replies.answer(request, Said::Answer(answer));
+            }
             Effect::Reply { request, reply } => replies.answer(request, Said::Reply(reply)),
             Effect::Ask {
                 attempt,

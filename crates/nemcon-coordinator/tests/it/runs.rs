@@ -21,6 +21,7 @@ async fn run_all(
         .map(|(number, request)| v1::NumberedRun {
             number,
             request: Some(request),
+            trace: None,
         });
     let numbered: Vec<_> = numbered.collect();
     let frames: Vec<_> = numbered

@@ -26,3 +26,4 @@ mod reflection;
 mod replay;
 mod sagas;
 mod streams;
+mod traces;

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use nemcon_core::id::ParticipantName;
 use nemcon_core::participant::event::Event;
 use nemcon_core::resource::Resource;
+use nemcon_net::trace::beside;
 use nemcon_net::{NODE_MESSAGE_BYTES_MAX, response_status, wire_status};
 use nemcon_node::front::NoAnswer;
 use nemcon_node::replies::Told;
@@ -26,6 +27,7 @@ use super::{Api, refused};
 use crate::decode::Decode;
 use crate::handle::{Said, Tag, misfit};
 use crate::serve::ServeResource;
+use crate::traces;
 
 /// Answers that wait for the coordinator to read them; while there are as many,
 /// nothing more is taken from it. Some frames' worth: a coordinator that reads is
@@ -100,9 +102,11 @@ impl<R: ServeResource, D: Decode<R>> Api<R, D> {
         if let Some(no_answer) = no_answer {
             return requests.refuse(tag, refused(no_answer.into()));
         }
+        let behind = || beside(call.trace.as_ref());
+        let span = traces::begin(self.handle.tracer(), &frame, behind);
         let frame = frame.map_actions(|payload, inputs| self.decode.action(payload, inputs));
         let received = |request| Event::FrameReceived { request, frame };
-        requests.ask(tag, received).await;
+        requests.ask(tag, span, received).await;
     }
 }
 

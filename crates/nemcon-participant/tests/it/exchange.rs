@@ -17,6 +17,7 @@ fn call(number: u64, request: Request) -> v1::ExchangeCall {
     v1::ExchangeCall {
         number,
         request: Some(request),
+        trace: None,
     }
 }
 
@@ -61,6 +62,7 @@ async fn each_call_of_a_frame_has_its_own_answer_and_a_bad_one_harms_no_other() 
             v1::ExchangeCall {
                 number: 9,
                 request: None,
+                trace: None,
             },
             call(10, node.commit_request()),
         ],
