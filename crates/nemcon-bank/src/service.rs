@@ -140,6 +140,7 @@ impl Desk {
         errand: Errand,
         operations: Vec<AddressedOperation>,
     ) -> Result<Result<Results, Cause>, Status> {
+        let id = errand.transaction;
         let only_here = operations.iter().all(|(to, _)| to == self.name());
         let transaction = Transaction {
             timeout: errand.left.transaction,
@@ -159,7 +160,7 @@ impl Desk {
             Err(ClientError::Refused(told)) if only_here && is_unregistered(&told) => {
                 Err(self.unregistered(&told.refusal))
             }
-            Err(error) => Err(status::no_outcome(error)),
+            Err(error) => Err(status::no_outcome(id, error)),
         }
     }
 
@@ -253,7 +254,8 @@ fn named(found: ActionResult) -> Result<NamedAccount, Status> {
         ActionResult::Account(named) => Ok(named),
         ActionResult::Page(_) | ActionResult::Statement(_) | ActionResult::Totals(_) => {
             Err(internal(format!(
-                "asked for an account, the ledger answered {found:?}"
+                "asked for an account, the ledger answered {}",
+                convert::kind_of(&found)
             )))
         }
     }

@@ -31,7 +31,7 @@ use std::time::Duration;
 use nemcon_core::coordinator::event::Event;
 use nemcon_core::id::ParticipantName;
 use nemcon_core::message::{Call, Failure};
-use nemcon_net::{FRAME_BYTES_MAX, NODE_MESSAGE_BYTES_MAX, Outbox};
+use nemcon_net::{FRAME_BYTES_MAX, NODE_MESSAGE_BYTES_MAX, Outbox, Shown};
 use nemcon_node::inbox::Inbox;
 use nemcon_node::peers::LinkFull;
 use nemcon_proto::convert::{self, Request};
@@ -44,7 +44,7 @@ use tokio_stream::StreamExt;
 use tonic::transport::Channel;
 use tonic::{Code, Streaming};
 
-use crate::perform::{answered, unanswered};
+use crate::perform::{about, answered, unanswered};
 
 /// A longer call is made by itself: it would only hold up the others.
 const CALL_BYTES_MAX: usize = FRAME_BYTES_MAX;
@@ -247,7 +247,8 @@ impl Stream {
                 return;
             }
             Ok(Err(status)) => {
-                tracing::debug!(participant = %self.to, %status, "no Exchange now");
+                let error = Shown(&status);
+                tracing::debug!(participant = %self.to, %error, "no Exchange now");
                 return self.closed(REOPEN_AFTER);
             }
             Err(_) => {
@@ -307,14 +308,18 @@ impl Stream {
                     },
                     Ok(None) => return,
                     Err(status) => {
-                        tracing::debug!(participant = %self.to, %status, "Exchange broke");
+                        let error = Shown(&status);
+                        tracing::debug!(participant = %self.to, %error, "Exchange broke");
                         return;
                     }
                 },
                 () = &mut look => {
                     let (late, next) = self.late();
                     for call in late {
-                        tracing::debug!(participant = %self.to, ?call, "no answer in time");
+                        let (attempt, call_name) = about(call);
+                        tracing::debug!(
+                            participant = %self.to, attempt, call = call_name, "no answer in time"
+                        );
                         self.fail(call).await;
                     }
                     look.as_mut().reset(next);

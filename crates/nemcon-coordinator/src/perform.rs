@@ -6,20 +6,21 @@ use std::time::Duration;
 
 use nemcon_core::coordinator::Coordinator;
 use nemcon_core::coordinator::event::{Alarm, Effect, Event, Reply};
-use nemcon_core::id::{Boot, CoordinatorId, ParticipantName};
+use nemcon_core::id::{AttemptId, Boot, CoordinatorId, ParticipantName};
 use nemcon_core::message::{Answer, Call, Failure, Frame, Payload, WaitsReport};
 use nemcon_core::reason::{Reason, Refusal};
 use nemcon_core::saga::StepName;
 use nemcon_core::time::Millis;
-use nemcon_net::{Address, Answered, Refused, Unanswered};
+use nemcon_net::{Address, Answered, Refused, Shown, Unanswered};
 use nemcon_node::driver::Perform;
 use nemcon_node::inbox::Inbox;
-use nemcon_node::node::Ending;
+use nemcon_node::node::{Chain, Ending};
 use nemcon_node::peers::{Link, LinkFull};
 use nemcon_node::replies::Replies;
-use nemcon_proto::convert::Request;
+use nemcon_proto::convert::{Request, kind_of};
 use nemcon_trace::Context;
 use tonic::{Code, Status};
+use tracing::field::{DisplayValue, display};
 
 use crate::api::Tag;
 use crate::exchange::Exchange;
@@ -115,7 +116,8 @@ impl Hands {
                 self.links.insert(name, Way { exchange, link });
             }
             Err(error) => {
-                tracing::error!(participant = %name, %error, "cannot be called");
+                let error = Chain(&error);
+                tracing::error!(participant = %name, address, %error, "cannot be called");
                 self.links.remove(&name);
             }
         }
@@ -194,10 +196,20 @@ impl Outgoing<'_> {
 /// The event for a response.
 pub(crate) fn answered(from: ParticipantName, call: Call, answer: Answered) -> Event {
     match answer {
-        Ok(answer) => Event::Answered { from, answer },
+        Ok(answer) => {
+            if let Answer::Refused { refusal, .. } = &answer {
+                let (attempt, call) = about(call);
+                tracing::debug!(participant = %from, attempt, call, %refusal, "refused");
+            }
+            Event::Answered { from, answer }
+        }
         // It has done something, and what it says about it makes no sense.
         Err(error) => {
-            tracing::error!(participant = %from, ?call, %error, "an answer that makes no sense");
+            let (attempt, call_name) = about(call);
+            tracing::error!(
+                participant = %from, attempt, call = call_name, %error,
+                "an answer that makes no sense"
+            );
             Event::CallFailed {
                 to: from,
                 call,
@@ -214,7 +226,8 @@ pub(crate) fn unanswered(to: ParticipantName, call: Call, status: &Status) -> Ev
     match Unanswered::of(status) {
         Unanswered::Refused(_) if status.code() == Code::Unimplemented => unimplemented(to, call),
         Unanswered::Refused(refused) if is_about_waits(call) => {
-            tracing::warn!(participant = %to, ?call, %refused, "does not say who waits");
+            let (_, call_name) = about(call);
+            tracing::warn!(participant = %to, call = call_name, %refused, "does not say who waits");
             Event::CallFailed {
                 to,
                 call,
@@ -236,10 +249,19 @@ pub(crate) fn unanswered(to: ParticipantName, call: Call, status: &Status) -> Ev
             failure: Failure::TimedOut,
         },
         Unanswered::Failed(failure) => {
-            tracing::debug!(participant = %to, ?call, ?failure, %status, "no answer");
+            let (attempt, call_name) = about(call);
+            let error = Shown(status);
+            tracing::debug!(
+                participant = %to, attempt, call = call_name, ?failure, %error, "no answer"
+            );
             Event::CallFailed { to, call, failure }
         }
     }
+}
+
+/// What a line about a call says of it: the attempt, if it is about one, and which.
+pub(crate) fn about(call: Call) -> (Option<DisplayValue<AttemptId>>, String) {
+    (call.attempt().map(display), kind_of(&call))
 }
 
 /// Whether the participant was not there at all: whoever comes there next may be
@@ -344,6 +366,7 @@ impl Perform<Coordinator> for Hands {
 fn sound(alarm: &Alarm) {
     match alarm {
         Alarm::HeuristicDamage(damaged) => tracing::error!(
+            transaction = damaged.transaction.map(display),
             attempt = %damaged.attempt,
             participant = %damaged.participant,
             by_hand = ?damaged.by_hand,

@@ -40,5 +40,5 @@ pub use failure::Unanswered;
 pub use frame::{Answered, deliver};
 pub use outbox::{FRAME_BYTES_MAX, Frames, Outbox};
 pub use status::{
-    DOMAIN, Refused, response_status, retry_after, to_status, to_status_as, wire_status,
+    DOMAIN, Refused, Shown, response_status, retry_after, to_status, to_status_as, wire_status,
 };

@@ -5,6 +5,8 @@
 //! `google.rpc.RetryInfo` where sending again, or running again, helps.
 
 use std::collections::HashMap;
+use std::error::Error;
+use std::fmt;
 use std::time::Duration;
 
 use nemcon_core::coordinator::event::{Ending, Report};
@@ -25,6 +27,24 @@ const RETRYABLE: &str = "retryable";
 const OUTCOME: &str = "outcome";
 const COMMITTED: &str = "committed";
 const ABORTED: &str = "aborted";
+
+/// A status for a line of a log: its code, its message and all that caused it. Its
+/// details and metadata are left out: they are long, and may be what people send.
+#[derive(Debug)]
+pub struct Shown<'a>(pub &'a Status);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(status) = self;
+        write!(f, "{:?}: {}", status.code(), status.message())?;
+        let mut source = status.source();
+        while let Some(error) = source {
+            write!(f, ": {error}")?;
+            source = error.source();
+        }
+        Ok(())
+    }
+}
 
 /// A call was refused: why, and what it was about.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -8,7 +8,7 @@ use nemcon_core::participant::event::{Event, Reply};
 use nemcon_core::reason::{Reason, Refusal};
 use nemcon_core::resource::Resource;
 use nemcon_node::front::Front;
-use nemcon_proto::convert::Method;
+use nemcon_proto::convert::{Method, kind_of};
 use nemcon_trace::Tracer;
 
 /// What the machine says to somebody who waits.
@@ -118,7 +118,8 @@ impl<R: Resource> Handle<R> {
 /// An answer that does not fit its question: a bug of ours, which must not take
 /// the node down.
 pub(crate) fn misfit(answer: &impl std::fmt::Debug) -> Refusal {
-    tracing::error!(?answer, "a bug: this answers another question");
+    let answer = kind_of(answer);
+    tracing::error!(answer, "a bug: this answers another question");
     Refusal::new(
         Reason::INTERNAL,
         "the node gave an answer to another question: a bug",

@@ -14,6 +14,7 @@ use nemcon_core::id::{CoordinatorId, RequestId, TransactionId};
 use nemcon_core::reason::{Reason, Refusal};
 use nemcon_net::{Refused, to_status};
 use nemcon_node::front::{Front, NoAnswer};
+use nemcon_proto::convert::kind_of;
 use nemcon_trace::Span;
 use tonic::Status;
 
@@ -68,7 +69,11 @@ impl Api {
         span: Option<Span>,
         event: impl FnOnce(RequestId) -> Event,
     ) -> Result<Reply, Status> {
-        match self.ask_within(span, event).await {
+        let reply = self.ask_within(span, event).await;
+        if !matches!(reply, Ok(Reply::Begun { .. })) {
+            self.traces.answered(transaction);
+        }
+        match reply {
             Ok(Reply::Finished(report)) => Err(self.ended(report)),
             Ok(reply) => Ok(reply),
             Err(refused) => Err(to_status(&refused.about(transaction))),
@@ -101,7 +106,8 @@ impl Api {
     /// An answer that does not fit its question: a bug of ours, which must not
     /// take the node down.
     fn misfit(&self, reply: &Reply) -> Status {
-        tracing::error!(?reply, "a bug: this answers another question");
+        let reply = kind_of(reply);
+        tracing::error!(reply, "a bug: this answers another question");
         let message = "the node gave an answer to another question: a bug";
         to_status(&self.refused(Refusal::new(Reason::INTERNAL, message)))
     }

@@ -9,7 +9,7 @@ use std::pin::Pin;
 use nemcon_core::coordinator::event::{Event, Reply};
 use nemcon_core::id::{RequestId, TransactionId};
 use nemcon_net::trace::beside;
-use nemcon_net::{MESSAGE_BYTES_MAX, to_status, wire_status};
+use nemcon_net::{MESSAGE_BYTES_MAX, Shown, to_status, wire_status};
 use nemcon_node::chance;
 use nemcon_node::front::NoAnswer;
 use nemcon_node::replies::Told;
@@ -81,7 +81,8 @@ impl Api {
                 Ok(Some(frame)) => frame,
                 Ok(None) => return,
                 Err(status) => {
-                    tracing::debug!(%status, "a client's stream has ended");
+                    let error = Shown(&status);
+                    tracing::debug!(%error, "a client's stream has ended");
                     return;
                 }
             };

@@ -64,11 +64,7 @@ impl TransactionService for Api {
         let event = |request| Event::BeginRequested { request, begin };
         let parent = || received(&metadata);
         let span = self.traces.opened("BeginTransaction", transaction, parent);
-        let reply = self.ask_open(transaction, span, event).await;
-        if reply.is_err() {
-            self.traces.answered(transaction);
-        }
-        match reply? {
+        match self.ask_open(transaction, span, event).await? {
             Reply::Begun { epoch } => {
                 let begun = Begun {
                     coordinator: self.identity()?,

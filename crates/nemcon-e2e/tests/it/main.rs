@@ -17,6 +17,7 @@ mod doubt;
 mod errors;
 mod hold;
 mod ids;
+mod logs;
 mod money;
 mod newcomer;
 mod orders;

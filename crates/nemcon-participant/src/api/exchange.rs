@@ -12,7 +12,7 @@ use nemcon_core::id::ParticipantName;
 use nemcon_core::participant::event::Event;
 use nemcon_core::resource::Resource;
 use nemcon_net::trace::beside;
-use nemcon_net::{NODE_MESSAGE_BYTES_MAX, response_status, wire_status};
+use nemcon_net::{NODE_MESSAGE_BYTES_MAX, Shown, response_status, wire_status};
 use nemcon_node::front::NoAnswer;
 use nemcon_node::replies::Told;
 use nemcon_node::stream::Requests;
@@ -70,7 +70,8 @@ impl<R: ServeResource, D: Decode<R>> Api<R, D> {
                 Ok(Some(frame)) => frame,
                 Ok(None) => return,
                 Err(status) => {
-                    tracing::debug!(%status, "a coordinator's stream has ended");
+                    let error = Shown(&status);
+                    tracing::debug!(%error, "a coordinator's stream has ended");
                     return;
                 }
             };

@@ -67,6 +67,16 @@ impl WireError {
     }
 }
 
+/// Which of several things something is, by the name of its variant, and nothing of
+/// what is in it: that may be what people send and store, and has no place in a log.
+#[must_use]
+pub fn kind_of(value: &impl Debug) -> String {
+    let shown = format!("{value:?}");
+    let is_name = |letter: char| letter.is_alphanumeric() || letter == '_';
+    let end = shown.find(|letter| !is_name(letter));
+    shown[..end.unwrap_or(shown.len())].to_owned()
+}
+
 /// Lets a path grow on the way out of nested messages.
 pub(super) trait Within {
     /// Says that the field lies inside `outer`.
