@@ -279,3 +279,127 @@ fn conclude(mut span: Span, reply: &Reply) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use nemcon_core::coordinator::record::Cause;
+    use nemcon_core::history::History;
+    use nemcon_core::id::{CoordinatorId, Epoch, Position, Sequence};
+    use nemcon_core::reason::{Reason, Refusal};
+    use nemcon_core::time::Millis;
+    use uuid::Uuid;
+
+    use super::*;
+
+    const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7";
+
+    fn context(flags: &str) -> Context {
+        Context::parse(&format!("{PARENT}-{flags}"), "").unwrap()
+    }
+
+    fn transaction(number: u64) -> TransactionId {
+        TransactionId::from_parts(Millis(number), 7)
+    }
+
+    fn attempt(sequence: u64) -> AttemptId {
+        AttemptId {
+            coordinator: CoordinatorId::new(Uuid::from_u128(1)),
+            position: Position {
+                epoch: Epoch(1),
+                sequence: Sequence(sequence),
+            },
+        }
+    }
+
+    fn view(number: u64, sequence: u64, state: State) -> View {
+        let aborts = matches!(state, State::Aborting | State::Aborted);
+        View {
+            transaction: transaction(number),
+            attempt: attempt(sequence),
+            state,
+            outcome: None,
+            cause: aborts.then(|| Cause {
+                refusal: Refusal::new(Reason::DEADLOCK, "no"),
+                participant: None,
+            }),
+            history: History::default(),
+            branches: Vec::new(),
+            deadline: None,
+            decided_by_participant: false,
+        }
+    }
+
+    /// The ids of those that are followed, and how many attempts are known.
+    fn followed(table: &Table) -> (Vec<TransactionId>, usize) {
+        (table.open.keys().copied().collect(), table.attempts.len())
+    }
+
+    #[test]
+    fn a_transaction_is_followed_from_its_request_to_its_end_through_all_its_attempts() {
+        let mut table = Table::default();
+        let tracer = Tracer::off();
+        let commit = |sequence| ToParticipant::Commit(attempt(sequence));
+        table.change(&tracer, &view(1, 1, State::Preparing));
+        assert_eq!(followed(&table), (vec![], 0), "it is not recorded");
+
+        table.request(transaction(1), context("01"));
+        table.change(&tracer, &view(1, 1, State::Preparing));
+        assert_eq!(table.behind(&commit(1)), Some(context("01")));
+        // It is run again as another attempt.
+        table.change(&tracer, &view(1, 2, State::Preparing));
+        assert_eq!(table.behind(&commit(1)), None);
+        assert_eq!(table.behind(&commit(2)), Some(context("01")));
+        assert_eq!(followed(&table), (vec![transaction(1)], 1));
+        table.change(&tracer, &view(1, 2, State::Aborting));
+        table.change(&tracer, &view(1, 2, State::Aborted));
+        assert_eq!(followed(&table), (vec![], 0));
+    }
+
+    #[test]
+    fn the_table_has_a_bound_and_the_oldest_goes_first() {
+        let mut table = Table::default();
+        for number in 1..=OPEN_MAX as u64 + 1 {
+            table.request(transaction(number), context("01"));
+            table.change(&Tracer::off(), &view(number, number, State::Preparing));
+        }
+        let (open, attempts) = followed(&table);
+        assert_eq!((open.len(), attempts), (OPEN_MAX, OPEN_MAX));
+        assert_eq!(open.first(), Some(&transaction(2)));
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn nothing_stays_of_what_is_refused_or_not_recorded_or_not_wanted() {
+        let (tracer, export) = Tracer::start(
+            &nemcon_trace::Settings {
+                // Nobody is there, and nothing is sent: the export has ended before any span.
+                endpoint: Some("http://127.0.0.1:9".into()),
+                ratio: 0.0,
+            },
+            &nemcon_trace::Service {
+                name: "test".into(),
+                kind: "test",
+                version: "1",
+            },
+        )
+        .unwrap();
+        drop(export);
+        let traces = Traces::new(tracer);
+        let open = || traces.0.as_ref().unwrap().table().open.len();
+        for decided in [None, Some(context("00"))] {
+            let span = traces.opened("RunTransaction", transaction(1), || decided);
+            assert!(span.is_none());
+        }
+        let unknown = traces.continued("CommitTransaction", transaction(1), || None);
+        assert!(unknown.is_none() && open() == 0);
+
+        let wanted = || Some(context("01"));
+        let span = traces.opened("RunTransaction", transaction(1), wanted);
+        assert!(span.is_some() && open() == 1);
+        let more = traces.continued("CommitTransaction", transaction(1), || None);
+        let place = more.unwrap().context().traceparent();
+        assert_eq!(place[..36], PARENT[..36], "in the same trace");
+        traces.answered(transaction(1));
+        assert_eq!(open(), 0, "it was refused");
+        assert!(Traces::new(Tracer::off()).0.is_none());
+    }
+}

@@ -342,6 +342,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_status_is_shown_with_its_causes_and_without_what_came_along() {
+        let cause = std::io::Error::other("connection refused");
+        let mut status = Status::from_error(Box::new(cause));
+        status
+            .metadata_mut()
+            .insert("authorization", "secret".parse().unwrap());
+        let shown = Shown(&status).to_string();
+        assert!(shown.starts_with("Unknown: "), "{shown}");
+        assert!(shown.ends_with("connection refused"), "{shown}");
+        assert!(!shown.contains("secret"), "{shown}");
+    }
+
+    #[test]
     fn the_code_in_the_details_is_that_of_the_status() {
         let refused = Refusal::new(Reason::business("NO_SUCH_THING"), "no").into();
         for code in [Code::NotFound, Code::AlreadyExists, Code::InvalidArgument] {

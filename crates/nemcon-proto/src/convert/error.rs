@@ -143,6 +143,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_kind_is_named_without_what_is_in_it() {
+        let held = Some("correct horse");
+        assert_eq!(kind_of(&held), "Some");
+        assert_eq!(kind_of(&held.filter(|_| false)), "None");
+        assert_eq!(
+            kind_of(&WireError::missing("account", "a name")),
+            "WireError"
+        );
+        assert_eq!(kind_of(&"correct horse"), "");
+    }
+
+    #[test]
     fn it_reads_as_a_sentence() {
         let error = WireError::text("coordinator", "xyz", "a UUID").within("attempt");
         let shown = error.within("task").to_string();
