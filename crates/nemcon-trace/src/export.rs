@@ -26,8 +26,9 @@ use tonic::transport::{Channel, Endpoint};
 
 use crate::tracer::Service;
 
-/// Spans that wait to leave; those beyond are lost. Some 10 MB, and twice what one
-/// node makes between two looks with every transaction recorded.
+/// Spans that wait to leave; those beyond are lost. Some 10 MB. A coordinator makes four
+/// of a payment between two banks: at 5,000 recorded ones a second, 5,000 spans between
+/// two looks.
 pub const QUEUE_MAX: usize = 16_384;
 
 /// Most spans in one message: far below the 4 MiB that collectors take.
