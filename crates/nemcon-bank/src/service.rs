@@ -27,12 +27,15 @@ use nemcon_core::reason::{Reason, Refusal};
 use nemcon_ledger::action::NamedAccount;
 use nemcon_ledger::name::AccountName;
 use nemcon_ledger::{Action, ActionResult, Ledger};
+use nemcon_net::trace::received;
 use nemcon_net::{Refused, wire_status};
 use nemcon_participant::Handle;
 use nemcon_proto::bank::v1;
 use nemcon_proto::bank::v1::bank_service_server::BankService;
 use nemcon_proto::convert::{self, WireError};
+use nemcon_trace::{Context, Kind, Span};
 use prost::{Message, Name};
+use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
 
 use crate::coordinators::{Access, Coordinators};
@@ -46,27 +49,44 @@ pub(crate) struct Desk {
     coordinators: Coordinators,
 }
 
+/// A customer's call, while it is worked on.
+struct Call {
+    left: TimeLeft,
+    /// None where no spans are made.
+    span: Option<Span>,
+}
+
+impl Call {
+    /// What is asked of a coordinator for it is sent on its behalf, also if it is not
+    /// recorded: that has been decided, and is not to be decided again.
+    fn trace(&self) -> Option<Context> {
+        self.span.as_ref().map(Span::context)
+    }
+}
+
 /// What a call asks for, apart from the operations.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct Errand {
     transaction: TransactionId,
     access: Access,
     left: TimeLeft,
+    trace: Option<Context>,
 }
 
 impl Errand {
     /// To read, under an id of our own: a question can be asked again.
-    fn read(left: TimeLeft) -> Self {
+    fn read(call: &Call) -> Self {
         Self {
             transaction: new_transaction_id(),
             access: Access::Reads,
-            left,
+            left: call.left,
+            trace: call.trace(),
         }
     }
 
     /// To write, under the customer's id. Without one the call is not safe to
     /// send again, and the answer says which id it went under.
-    fn write(transaction_id: &str, left: TimeLeft) -> Result<Self, Status> {
+    fn write(transaction_id: &str, call: &Call) -> Result<Self, Status> {
         let transaction = if transaction_id.is_empty() {
             new_transaction_id()
         } else {
@@ -76,7 +96,8 @@ impl Errand {
         Ok(Self {
             transaction,
             access: Access::Writes,
-            left,
+            left: call.left,
+            trace: call.trace(),
         })
     }
 
@@ -102,6 +123,16 @@ impl Desk {
         self.handle.name()
     }
 
+    /// What a call came with. Nothing is read of traces where no spans are made.
+    fn call(&self, name: &'static str, metadata: &MetadataMap) -> Call {
+        let tracer = self.handle.tracer();
+        let parent = tracer.is_on().then(|| received(metadata)).flatten();
+        Call {
+            left: TimeLeft::of(metadata),
+            span: tracer.enter(Kind::Server, name, parent.as_ref()),
+        }
+    }
+
     /// Runs operations as one transaction. The inner error is its outcome, the
     /// outer one means that there is none.
     async fn run(
@@ -109,9 +140,11 @@ impl Desk {
         errand: Errand,
         operations: Vec<AddressedOperation>,
     ) -> Result<Result<Results, Cause>, Status> {
+        let id = errand.transaction;
         let only_here = operations.iter().all(|(to, _)| to == self.name());
         let transaction = Transaction {
             timeout: errand.left.transaction,
+            trace: errand.trace,
             ..Transaction::new(operations).with_id(errand.transaction)
         };
         let patience = errand.left.patience;
@@ -127,19 +160,19 @@ impl Desk {
             Err(ClientError::Refused(told)) if only_here && is_unregistered(&told) => {
                 Err(self.unregistered(&told.refusal))
             }
-            Err(error) => Err(status::no_outcome(error)),
+            Err(error) => Err(status::no_outcome(id, error)),
         }
     }
 
     /// Runs an action on this bank alone and reads its result, which a restart may
     /// have lost. A no becomes a status.
-    async fn run_here<A, R>(&self, errand: Errand, action: &A) -> Result<Option<R>, Status>
+    async fn run_here<A, R>(&self, errand: &Errand, action: &A) -> Result<Option<R>, Status>
     where
         A: Message + Name,
         R: Message + Name + Default,
     {
         let operation = operation(self.name(), action, errand.access == Access::Reads);
-        let outcome = self.run(errand, vec![operation]).await?;
+        let outcome = self.run(errand.clone(), vec![operation]).await?;
         let results = outcome.map_err(|cause| errand.refused(cause))?;
         let first = results.as_deref().and_then(|results| results.first());
         first
@@ -150,13 +183,13 @@ impl Desk {
 
     /// Reads, from this bank alone. Waits for whoever holds what is read, so it
     /// never shows half of a transaction.
-    async fn read<A, R>(&self, action: &A, left: TimeLeft) -> Result<R, Status>
+    async fn read<A, R>(&self, action: &A, call: &Call) -> Result<R, Status>
     where
         A: Message + Name,
         R: Message + Name + Default,
     {
-        let errand = Errand::read(left);
-        let read = self.run_here(errand, action).await?;
+        let errand = Errand::read(call);
+        let read = self.run_here(&errand, action).await?;
         read.ok_or_else(|| {
             let message = "what was read was lost in a restart; read again";
             status::refused(&Refusal::retryable(Reason::WORK_LOST, message).into())
@@ -221,7 +254,8 @@ fn named(found: ActionResult) -> Result<NamedAccount, Status> {
         ActionResult::Account(named) => Ok(named),
         ActionResult::Page(_) | ActionResult::Statement(_) | ActionResult::Totals(_) => {
             Err(internal(format!(
-                "asked for an account, the ledger answered {found:?}"
+                "asked for an account, the ledger answered {}",
+                convert::kind_of(&found)
             )))
         }
     }
@@ -241,7 +275,8 @@ impl BankService for Desk {
         request: Request<v1::OpenAccountRequest>,
     ) -> Result<Response<v1::OpenAccountResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
-        let errand = Errand::write(&request.transaction_id, TimeLeft::of(&metadata))?;
+        let call = self.call("OpenAccount", &metadata);
+        let errand = Errand::write(&request.transaction_id, &call)?;
         let open = v1::Open {
             account: request.account,
             owner: request.owner,
@@ -251,7 +286,7 @@ impl BankService for Desk {
         };
         // Where a restart has lost the result it is made again: an account is as it
         // was asked for at the moment it is opened.
-        let opened = self.run_here(errand, &open).await?;
+        let opened = self.run_here(&errand, &open).await?;
         let account = opened.unwrap_or_else(|| as_opened(open));
         let transaction_id = errand.transaction.to_string();
         Ok(Response::new(v1::OpenAccountResponse {
@@ -265,11 +300,12 @@ impl BankService for Desk {
         request: Request<v1::CloseAccountRequest>,
     ) -> Result<Response<v1::CloseAccountResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
-        let errand = Errand::write(&request.transaction_id, TimeLeft::of(&metadata))?;
+        let call = self.call("CloseAccount", &metadata);
+        let errand = Errand::write(&request.transaction_id, &call)?;
         let close = v1::Close {
             account: request.account,
         };
-        let _: Option<v1::Account> = self.run_here(errand, &close).await?;
+        let _: Option<v1::Account> = self.run_here(&errand, &close).await?;
         let transaction_id = errand.transaction.to_string();
         Ok(Response::new(v1::CloseAccountResponse { transaction_id }))
     }
@@ -279,13 +315,14 @@ impl BankService for Desk {
         request: Request<v1::GetAccountRequest>,
     ) -> Result<Response<v1::GetAccountResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
+        let call = self.call("GetAccount", &metadata);
         if request.without_waiting {
             return self.peek(&request.account).await.map(Response::new);
         }
         let read = v1::Read {
             account: request.account,
         };
-        let account = self.read(&read, TimeLeft::of(&metadata)).await?;
+        let account = self.read(&read, &call).await?;
         Ok(Response::new(v1::GetAccountResponse {
             account: Some(account),
             // Who has waited sees the account when nothing is pending.
@@ -298,12 +335,13 @@ impl BankService for Desk {
         request: Request<v1::ListAccountsRequest>,
     ) -> Result<Response<v1::ListAccountsResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
+        let call = self.call("ListAccounts", &metadata);
         let (page_size, after_account) = (request.page_size, after(request.page_token)?);
         let read = v1::ReadAccounts {
             page_size,
             after_account,
         };
-        let page: v1::AccountPage = self.read(&read, TimeLeft::of(&metadata)).await?;
+        let page: v1::AccountPage = self.read(&read, &call).await?;
         let last = page.accounts.last().filter(|_| page.more);
         let next_page_token = last.map(|last| last.account.clone()).unwrap_or_default();
         let accounts = page.accounts;
@@ -318,10 +356,11 @@ impl BankService for Desk {
         request: Request<v1::ListEntriesRequest>,
     ) -> Result<Response<v1::ListEntriesResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
+        let call = self.call("ListEntries", &metadata);
         let read = v1::ReadEntries {
             account: request.account,
         };
-        let statement: v1::Statement = self.read(&read, TimeLeft::of(&metadata)).await?;
+        let statement: v1::Statement = self.read(&read, &call).await?;
         Ok(Response::new(v1::ListEntriesResponse {
             brought_forward_minor: statement.brought_forward_minor,
             entries: statement.entries,
@@ -333,10 +372,11 @@ impl BankService for Desk {
         request: Request<v1::TransferRequest>,
     ) -> Result<Response<v1::TransferResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
-        let errand = Errand::write(&request.transaction_id, TimeLeft::of(&metadata))?;
+        let call = self.call("Transfer", &metadata);
+        let errand = Errand::write(&request.transaction_id, &call)?;
         let operations = transfer(self.name(), request).map_err(|error| wire_status(&error))?;
-        let outcome = self.run(errand, operations).await?;
         let transaction_id = errand.transaction.to_string();
+        let outcome = self.run(errand, operations).await?;
         Ok(Response::new(match outcome {
             Ok(_) => v1::TransferResponse {
                 transaction_id,

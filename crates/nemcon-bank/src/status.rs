@@ -6,6 +6,7 @@
 //! it; here the code is chosen that a customer who knows only codes expects.
 
 use nemcon_client::ClientError;
+use nemcon_core::id::TransactionId;
 use nemcon_core::reason::{Reason, Refusal};
 use nemcon_ledger::reason;
 use nemcon_net::{Refused, to_status, to_status_as};
@@ -44,7 +45,7 @@ fn code(reason: &Reason) -> Option<Code> {
 
 /// The status of a call for which no outcome is to be had. It says whether
 /// anything may have been done, and under which id to ask.
-pub(crate) fn no_outcome(error: ClientError) -> Status {
+pub(crate) fn no_outcome(transaction: TransactionId, error: ClientError) -> Status {
     let told = match error {
         ClientError::Refused(told) => *told,
         // Nobody took the request in. To say UNREACHABLE would leave that open.
@@ -75,7 +76,7 @@ pub(crate) fn no_outcome(error: ClientError) -> Status {
         ClientError::Address(_)
         | ClientError::SagaUnknown { .. }
         | ClientError::Protocol { .. } => {
-            tracing::error!(%error, "the coordinator's answer is of no use");
+            tracing::error!(%transaction, %error, "the coordinator's answer is of no use");
             let message = format!("the bank's coordinator: {error}");
             Refusal::new(Reason::INTERNAL, message).into()
         }
@@ -127,7 +128,7 @@ mod tests {
             address,
             why: "connection refused".into(),
         };
-        let status = no_outcome(error);
+        let status = no_outcome(nemcon_client::new_transaction_id(), error);
         assert_eq!(status.code(), Code::Unavailable);
         assert_eq!(
             Unanswered::of(&status),
@@ -148,7 +149,7 @@ mod tests {
             coordinator: None,
             why: "lost".into(),
         };
-        let status = no_outcome(error);
+        let status = no_outcome(transaction, error);
         assert_eq!(status.code(), Code::DeadlineExceeded);
         assert_eq!(
             Refused::read(&status).unwrap().transaction,

@@ -7,12 +7,14 @@ use nemcon_core::coordinator::event::{Ending, ParticipantView, Report, View, Wai
 use nemcon_core::coordinator::statistics::Statistics;
 use nemcon_core::id::{AttemptId, CoordinatorId, ParticipantName, TransactionId};
 use nemcon_core::reason::{Reason, Refusal};
+use nemcon_net::trace::traced;
 use nemcon_net::{Address, MESSAGE_BYTES_MAX, Refused, to_status};
 use nemcon_proto::convert::{self, Change, Damage, List, Page, Removal, WireError};
 use nemcon_proto::v1;
 use nemcon_proto::v1::admin_service_client::AdminServiceClient;
 use nemcon_proto::v1::saga_service_client::SagaServiceClient;
 use nemcon_proto::v1::transaction_service_client::TransactionServiceClient;
+use nemcon_trace::{Context, Kind, Span, Tracer};
 use tokio::sync::SemaphorePermit;
 use tokio::time::Instant;
 use tonic::transport::Channel;
@@ -39,6 +41,7 @@ pub struct Client {
     last_seen: Arc<Mutex<Option<CoordinatorId>>>,
     /// Where transactions are sent many in one message.
     runs: Option<Arc<Runs>>,
+    tracer: Tracer,
 }
 
 /// Most transactions of one stream that may be under way: what a coordinator takes from
@@ -71,7 +74,35 @@ impl Client {
             settings,
             last_seen: Arc::default(),
             runs: None,
+            tracer: Tracer::off(),
         }
+    }
+
+    /// The same client, which makes a span of each transaction: under that of
+    /// [`Transaction::under`] or [`Terms::under`](crate::Terms::under), or as a trace of
+    /// its own. A client without a tracer passes on what it is given.
+    #[must_use]
+    pub fn traced_by(&self, tracer: Tracer) -> Self {
+        Self {
+            tracer,
+            ..self.clone()
+        }
+    }
+
+    /// The span of a transaction, and what is sent along with its requests.
+    pub(crate) fn trace(
+        &self,
+        name: &'static str,
+        id: TransactionId,
+        under: Option<&Context>,
+    ) -> (Option<Span>, Option<Context>) {
+        let span = self.tracer.enter(Kind::Client, name, under);
+        let Some(mut span) = span else {
+            return (None, under.cloned());
+        };
+        span.set("nemcon.transaction", id.to_string());
+        let context = span.context();
+        (Some(span), Some(context))
     }
 
     /// The coordinator's address.
@@ -190,24 +221,28 @@ impl Client {
             until,
             ..self.delivery_of(transaction.id)
         };
+        let under = transaction.trace.as_ref();
+        let (span, trace) = self.trace("RunTransaction", transaction.id, under);
         let timeout = transaction.timeout.unwrap_or(TIMEOUT_DEFAULT);
         let limit = timeout.saturating_add(self.settings.answer_grace);
         let send = |first_sent_to| {
             let mut service = self.transactions_service();
             let request = v1::RunTransactionRequest::from(transaction.request(first_sent_to));
-            let runs = self.runs.as_deref();
+            let (runs, trace) = (self.runs.as_deref(), trace.as_ref());
             async move {
                 let response = match runs {
-                    Some(runs) => runs.run(request).await?,
-                    None => service.run_transaction(request).await?,
+                    Some(runs) => runs.run(request, trace).await?,
+                    None => service.run_transaction(traced(request, trace)).await?,
                 };
                 let told = response.get_ref();
                 if_known(told.outcome(), &told.coordinator_id)?;
                 Ok(response)
             }
         };
-        let response = delivery.deliver(limit, send).await?;
-        let (coordinator, report) = self.read::<_, (CoordinatorId, Report)>(response)?;
+        let told = delivery.deliver(limit, send).await;
+        let told = told.and_then(|response| self.read::<_, (CoordinatorId, Report)>(response));
+        conclude(span, told.as_ref().map(|(_, report)| &report.ending));
+        let (coordinator, report) = told?;
         self.saw(coordinator);
         if report.transaction != transaction.id {
             let what = format!(
@@ -519,6 +554,21 @@ impl Client {
         AdminServiceClient::new(self.channel.clone())
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX)
+    }
+}
+
+/// Says in a span what became of its transaction, and ends it.
+pub(crate) fn conclude(span: Option<Span>, told: Result<&Ending, &ClientError>) {
+    let Some(mut span) = span else {
+        return;
+    };
+    match told {
+        Ok(Ending::Committed(_)) => span.set("nemcon.outcome", "committed"),
+        Ok(Ending::Aborted(cause)) => {
+            span.set("nemcon.outcome", "aborted");
+            span.set("nemcon.reason", cause.refusal.reason.to_string());
+        }
+        Err(error) => span.fail(error.to_string()),
     }
 }
 

@@ -13,12 +13,14 @@ use nemcon_core::id::{CoordinatorId, Epoch, ParticipantName, TransactionId};
 use nemcon_core::lock::{Mode, Token};
 use nemcon_core::message::{LockRequest, Payload};
 use nemcon_core::reason::{Reason, Refusal};
+use nemcon_net::trace::traced;
 use nemcon_proto::convert::{self, Begun, Piece, WireError};
 use nemcon_proto::v1;
+use nemcon_trace::{Context, Span};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::coordinator::{Client, TIMEOUT_DEFAULT};
+use crate::coordinator::{Client, TIMEOUT_DEFAULT, conclude};
 use crate::error::ClientError;
 use crate::settings::Backoff;
 use crate::transaction::{new_transaction_id, opening};
@@ -43,6 +45,8 @@ pub struct Terms {
     /// How long it may take in all, up to 5 minutes; `None` for the coordinator's
     /// default.
     pub timeout: Option<Duration>,
+    /// The trace it belongs to, if it is traced.
+    pub trace: Option<Context>,
 }
 
 impl Default for Terms {
@@ -51,6 +55,7 @@ impl Default for Terms {
             id: new_transaction_id(),
             first: None,
             timeout: None,
+            trace: None,
         }
     }
 }
@@ -63,6 +68,12 @@ impl Terms {
             timeout: Some(timeout),
             ..self
         }
+    }
+
+    /// As a part of what has this place in a trace.
+    #[must_use]
+    pub fn under(self, trace: Option<Context>) -> Self {
+        Self { trace, ..self }
     }
 
     /// The same under a new id, as old as the first try. Only for what certainly
@@ -95,6 +106,10 @@ pub struct Interactive {
     unanswered: bool,
     /// Its end was asked for.
     over: bool,
+    /// From the beginning to the end.
+    span: Option<Span>,
+    /// What its requests are sent on behalf of, if that is traced.
+    trace: Option<Context>,
 }
 
 impl Client {
@@ -105,18 +120,26 @@ impl Client {
     /// happened then.
     pub async fn begin(&self, terms: Terms) -> Result<Interactive, ClientError> {
         let delivery = self.undecided(terms.id);
+        let under = terms.trace.as_ref();
+        let (span, trace) = self.trace("Transaction", terms.id, under);
         let send = |first_sent_to| {
-            let mut service = self.transactions_service();
+            let (mut service, trace) = (self.transactions_service(), trace.as_ref());
             let request = v1::BeginTransactionRequest::from(opening(
                 terms.id,
                 terms.first,
                 terms.timeout,
                 first_sent_to,
             ));
-            async move { service.begin_transaction(request).await }
+            async move { service.begin_transaction(traced(request, trace)).await }
         };
-        let response = delivery.deliver(self.settings().call_timeout, send).await?;
-        let begun = self.read::<_, Begun>(response)?;
+        let told = delivery.deliver(self.settings().call_timeout, send).await;
+        let begun = match told.and_then(|response| self.read::<_, Begun>(response)) {
+            Ok(begun) => begun,
+            Err(error) => {
+                conclude(span, Err(&error));
+                return Err(error);
+            }
+        };
         self.saw(begun.coordinator);
         Ok(Interactive {
             client: self.clone(),
@@ -125,6 +148,8 @@ impl Client {
             number: 0,
             unanswered: false,
             over: false,
+            span,
+            trace,
         })
     }
 
@@ -253,7 +278,8 @@ impl Interactive {
         let piece = self.next(operations.into_iter().collect())?;
         let request = v1::ExecuteOperationsRequest::from(piece);
         let send = |_| {
-            let (mut service, request) = (self.client.transactions_service(), request.clone());
+            let mut service = self.client.transactions_service();
+            let request = traced(request.clone(), self.trace.as_ref());
             async move { service.execute_operations(request).await }
         };
         let delivery = self.client.undecided(self.terms.id);
@@ -275,7 +301,8 @@ impl Interactive {
         let piece = self.next(locks.into_iter().collect())?;
         let request = v1::AcquireLocksRequest::from(piece);
         let send = |_| {
-            let (mut service, request) = (self.client.transactions_service(), request.clone());
+            let mut service = self.client.transactions_service();
+            let request = traced(request.clone(), self.trace.as_ref());
             async move { service.acquire_locks(request).await }
         };
         let delivery = self.client.undecided(self.terms.id);
@@ -302,7 +329,8 @@ impl Interactive {
             epoch: self.epoch.0,
         };
         let send = |_| {
-            let (mut service, request) = (self.client.transactions_service(), request.clone());
+            let mut service = self.client.transactions_service();
+            let request = traced(request.clone(), self.trace.as_ref());
             async move {
                 let response = service.commit_transaction(request).await?;
                 let told = response.get_ref();
@@ -311,8 +339,11 @@ impl Interactive {
             }
         };
         let delivery = self.client.delivery().of(self.terms.id);
-        let response = delivery.deliver(self.limit(), send).await?;
-        let (coordinator, report) = self.client.read::<_, (CoordinatorId, Report)>(response)?;
+        let told = delivery.deliver(self.limit(), send).await;
+        let told = told.and_then(|it| self.client.read::<_, (CoordinatorId, Report)>(it));
+        let ending = told.as_ref().map(|(_, report)| &report.ending);
+        conclude(self.span.take(), ending);
+        let (coordinator, report) = told?;
         self.client.saw(coordinator);
         Ok(report)
     }
@@ -323,7 +354,9 @@ impl Interactive {
     /// As [`Client::abort`]. Its deadline ends the transaction then.
     pub async fn abort(mut self, reason: &str) -> Result<Ending, ClientError> {
         self.over = true;
-        self.client.abort(self.terms.id, reason).await
+        let told = self.client.abort(self.terms.id, reason).await;
+        conclude(self.span.take(), told.as_ref());
+        told
     }
 
     /// Takes the next number. From here until its answer is taken in the piece is

@@ -63,3 +63,4 @@ pub use nemcon_net::{Address, AddressError, Refused};
 pub use nemcon_proto::convert::{
     Change, Damage, List, Page, SagaDecision, SagaList, SagaPage, SagaStepDecision,
 };
+pub use nemcon_trace::{Context as TraceContext, Tracer};

@@ -7,11 +7,13 @@
 
 use std::time::Duration;
 
+use nemcon_net::trace::{to_wire, traced};
 use nemcon_net::{Asked, Dialogue, FRAME_BYTES_MAX, Opening, Outbox, Talk, Way};
 use nemcon_proto::convert;
 use nemcon_proto::v1;
 use nemcon_proto::v1::run_answer::Answer;
 use nemcon_proto::v1::transaction_service_client::TransactionServiceClient;
+use nemcon_trace::Context;
 use prost::Message;
 use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
 use tokio_stream::StreamExt;
@@ -67,17 +69,22 @@ impl Runs {
     }
 
     /// Runs a transaction, among others if the stream stands and by itself if not.
+    /// `trace`: what it is sent on behalf of, if that is traced.
     pub(crate) async fn run(
         &self,
         request: v1::RunTransactionRequest,
+        trace: Option<&Context>,
     ) -> Result<Response<v1::RunTransactionResponse>, Status> {
-        match self.send(request) {
+        match self.send(request, trace) {
             Sent::OnStream(waiting) => waiting.answer().await.map(Response::new),
-            Sent::Alone(request) => self.service.clone().run_transaction(*request).await,
+            Sent::Alone(request) => {
+                let request = traced(*request, trace);
+                self.service.clone().run_transaction(request).await
+            }
         }
     }
 
-    fn send(&self, request: v1::RunTransactionRequest) -> Sent {
+    fn send(&self, request: v1::RunTransactionRequest, trace: Option<&Context>) -> Sent {
         let stream = match self.dialogue.way() {
             Way::Stands(stream) => stream,
             Way::Opens(opening) => {
@@ -94,6 +101,7 @@ impl Runs {
         let run = v1::NumberedRun {
             number: stream.number(),
             request: Some(request),
+            trace: trace.map(to_wire),
         };
         let asked = stream.ask(run, who);
         Sent::OnStream(Waiting { asked, answer })

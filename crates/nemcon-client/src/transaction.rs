@@ -7,6 +7,7 @@ use nemcon_core::id::{CoordinatorId, ParticipantName, TransactionId};
 use nemcon_core::message::{Operation, Payload};
 use nemcon_core::time::{Millis, Span};
 use nemcon_proto::convert::{Opening, Run};
+use nemcon_trace::Context;
 use prost::{Message, Name};
 use uuid::Uuid;
 
@@ -86,6 +87,8 @@ pub struct Transaction {
     pub may_have_run: bool,
     /// The coordinator it was sent to then, if that is known.
     pub first_sent_to: Option<CoordinatorId>,
+    /// The trace it belongs to, if it is traced.
+    pub trace: Option<Context>,
 }
 
 impl Transaction {
@@ -99,7 +102,14 @@ impl Transaction {
             timeout: None,
             may_have_run: false,
             first_sent_to: None,
+            trace: None,
         }
+    }
+
+    /// As a part of what has this place in a trace.
+    #[must_use]
+    pub fn under(self, trace: Option<Context>) -> Self {
+        Self { trace, ..self }
     }
 
     /// Under this id instead.

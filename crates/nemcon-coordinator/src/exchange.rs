@@ -28,13 +28,14 @@ use nemcon_core::coordinator::event::Event;
 use nemcon_core::id::ParticipantName;
 use nemcon_core::message::{Call, Failure};
 use nemcon_net::{
-    Dialogue, FRAME_BYTES_MAX, NODE_MESSAGE_BYTES_MAX, NotOpened, Opening, Outbox, Talk, Way,
+    Dialogue, FRAME_BYTES_MAX, NODE_MESSAGE_BYTES_MAX, NotOpened, Opening, Outbox, Shown, Talk, Way,
 };
 use nemcon_node::inbox::Inbox;
 use nemcon_node::peers::LinkFull;
 use nemcon_proto::convert::{self, Request};
 use nemcon_proto::v1;
 use nemcon_proto::v1::participant_service_client::ParticipantServiceClient;
+use nemcon_trace::Context;
 use prost::Message;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
@@ -42,7 +43,7 @@ use tokio_stream::StreamExt;
 use tonic::Streaming;
 use tonic::transport::Channel;
 
-use crate::perform::{answered, unanswered};
+use crate::perform::{about, answered, unanswered};
 
 /// A longer call is made by itself: it would only hold up the others.
 const CALL_BYTES_MAX: usize = FRAME_BYTES_MAX;
@@ -88,7 +89,8 @@ impl Exchange {
     }
 
     /// Sends a call of at most `limit` on the stream, if it stands. If there is
-    /// none, one is opened for those that come later. Gives the request back if the
+    /// none, one is opened for those that come later. `trace`: what it is sent on behalf
+    /// of, if that is traced. Gives the request back if the
     /// call has to be made by itself; else an event will come of it.
     ///
     /// # Errors
@@ -98,6 +100,7 @@ impl Exchange {
         call: Call,
         request: Request,
         limit: Duration,
+        trace: Option<&Context>,
     ) -> Result<Option<Request>, LinkFull> {
         let stream = match self.dialogue.way() {
             Way::Stands(stream) => stream,
@@ -114,6 +117,7 @@ impl Exchange {
         let message = v1::ExchangeCall {
             number: stream.number(),
             request: Some(asked),
+            trace: trace.map(nemcon_net::trace::to_wire),
         };
         if message.encoded_len() > CALL_BYTES_MAX {
             return Ok(message.request.map(Request::from));
@@ -241,14 +245,18 @@ impl Stream {
                     },
                     Ok(None) => return,
                     Err(status) => {
-                        tracing::debug!(participant = %self.to, %status, "Exchange broke");
+                        let error = Shown(&status);
+                        tracing::debug!(participant = %self.to, %error, "Exchange broke");
                         return;
                     }
                 },
                 () = &mut look => {
                     let (late, next) = self.late();
                     for Pending { call, .. } in late {
-                        tracing::debug!(participant = %self.to, ?call, "no answer in time");
+                        let (attempt, call_name) = about(call);
+                        tracing::debug!(
+                            participant = %self.to, attempt, call = call_name, "no answer in time"
+                        );
                         self.inbox.deliver(failed(&self.to, call)).await;
                     }
                     look.as_mut().reset(next);

@@ -21,6 +21,7 @@ mod hash;
 mod perform;
 mod settings;
 mod start;
+mod traces;
 mod watch;
 
 pub use settings::Settings;

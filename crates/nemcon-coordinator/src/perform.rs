@@ -6,31 +6,36 @@ use std::time::Duration;
 
 use nemcon_core::coordinator::Coordinator;
 use nemcon_core::coordinator::event::{Alarm, Effect, Event, Reply};
-use nemcon_core::id::{Boot, CoordinatorId, ParticipantName};
+use nemcon_core::id::{AttemptId, Boot, CoordinatorId, ParticipantName};
 use nemcon_core::message::{Answer, Call, Failure, Frame, Payload, WaitsReport};
 use nemcon_core::reason::{Reason, Refusal};
 use nemcon_core::saga::StepName;
 use nemcon_core::time::Millis;
-use nemcon_net::{Address, Answered, Refused, Unanswered};
+use nemcon_net::{Address, Answered, Refused, Shown, Unanswered};
 use nemcon_node::driver::Perform;
 use nemcon_node::inbox::Inbox;
-use nemcon_node::node::Ending;
+use nemcon_node::node::{Chain, Ending};
 use nemcon_node::peers::{Link, LinkFull};
 use nemcon_node::replies::Replies;
-use nemcon_proto::convert::Request;
+use nemcon_proto::convert::{Request, kind_of};
+use nemcon_trace::Context;
 use tonic::{Code, Status};
+use tracing::field::{DisplayValue, display};
 
 use crate::api::Tag;
 use crate::exchange::Exchange;
+use crate::traces::Traces;
 use crate::watch::Teller;
 
-/// How long an answer is waited for.
+/// How long an answer is waited for, and how many are.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Patience {
     /// A call that waits for nothing.
     pub(crate) call: Duration,
     /// What a call that may wait for a lock gets on top.
     pub(crate) lock: Duration,
+    /// Calls in flight to one participant.
+    pub(crate) calls_max: usize,
 }
 
 /// The hands of a coordinator: they know where everyone is, and nothing about
@@ -40,10 +45,10 @@ pub(crate) struct Hands {
     inbox: Inbox<Event>,
     ending: Ending,
     teller: Teller,
+    traces: Traces,
     identity: Arc<OnceLock<CoordinatorId>>,
     patience: Patience,
     links: BTreeMap<ParticipantName, Way>,
-    calls_max: usize,
 }
 
 /// The two ways to a participant, over one connection.
@@ -59,6 +64,8 @@ struct Outgoing<'a> {
     to: ParticipantName,
     call: Call,
     limit: Duration,
+    /// What it is sent on behalf of, if that is traced.
+    trace: Option<Context>,
 }
 
 impl Hands {
@@ -67,9 +74,9 @@ impl Hands {
         inbox: Inbox<Event>,
         ending: Ending,
         teller: Teller,
+        traces: Traces,
         identity: Arc<OnceLock<CoordinatorId>>,
         patience: Patience,
-        calls_max: usize,
     ) -> Self {
         let links = BTreeMap::new();
         Self {
@@ -77,10 +84,10 @@ impl Hands {
             inbox,
             ending,
             teller,
+            traces,
             identity,
             patience,
             links,
-            calls_max,
         }
     }
 
@@ -98,18 +105,19 @@ impl Hands {
             Ok(parsed) => {
                 tracing::info!(participant = %name, address, "linked");
                 let channel = nemcon_net::channel(&parsed);
-                let link = Link::new(address, channel.clone(), self.calls_max);
+                let link = Link::new(address, channel.clone(), self.patience.calls_max);
                 let exchange = Exchange::new(
                     name.clone(),
                     channel,
                     self.inbox.clone(),
                     self.patience.call,
-                    self.calls_max,
+                    self.patience.calls_max,
                 );
                 self.links.insert(name, Way { exchange, link });
             }
             Err(error) => {
-                tracing::error!(participant = %name, %error, "cannot be called");
+                let error = Chain(&error);
+                tracing::error!(participant = %name, address, %error, "cannot be called");
                 self.links.remove(&name);
             }
         }
@@ -124,6 +132,7 @@ impl Hands {
             .task()
             .map_or(Duration::ZERO, |_| self.patience.lock);
         let limit = self.patience.call + lock;
+        let trace = self.traces.behind(&frame.message);
         let request = Request::from(frame);
         // A full link is a busy peer, not one that is gone: the call is made again
         // after a while, and the others go on.
@@ -136,6 +145,7 @@ impl Hands {
                     to,
                     call,
                     limit,
+                    trace,
                 }
                 .send(request)
                 .err()
@@ -159,15 +169,16 @@ impl Outgoing<'_> {
             to,
             call,
             limit,
+            trace,
         } = self;
-        let Some(request) = exchange.send(call, request, limit)? else {
+        let Some(request) = exchange.send(call, request, limit, trace.as_ref())? else {
             return Ok(());
         };
         let look_again = exchange.looker();
         link.call(
             limit,
             inbox,
-            |channel| nemcon_net::deliver(channel, call, request),
+            async move |channel| nemcon_net::deliver(channel, call, request, trace.as_ref()).await,
             move |response| match response {
                 Ok(answer) => answered(to, call, answer),
                 Err(status) => {
@@ -185,10 +196,20 @@ impl Outgoing<'_> {
 /// The event for a response.
 pub(crate) fn answered(from: ParticipantName, call: Call, answer: Answered) -> Event {
     match answer {
-        Ok(answer) => Event::Answered { from, answer },
+        Ok(answer) => {
+            if let Answer::Refused { refusal, .. } = &answer {
+                let (attempt, call) = about(call);
+                tracing::debug!(participant = %from, attempt, call, %refusal, "refused");
+            }
+            Event::Answered { from, answer }
+        }
         // It has done something, and what it says about it makes no sense.
         Err(error) => {
-            tracing::error!(participant = %from, ?call, %error, "an answer that makes no sense");
+            let (attempt, call_name) = about(call);
+            tracing::error!(
+                participant = %from, attempt, call = call_name, %error,
+                "an answer that makes no sense"
+            );
             Event::CallFailed {
                 to: from,
                 call,
@@ -205,7 +226,8 @@ pub(crate) fn unanswered(to: ParticipantName, call: Call, status: &Status) -> Ev
     match Unanswered::of(status) {
         Unanswered::Refused(_) if status.code() == Code::Unimplemented => unimplemented(to, call),
         Unanswered::Refused(refused) if is_about_waits(call) => {
-            tracing::warn!(participant = %to, ?call, %refused, "does not say who waits");
+            let (_, call_name) = about(call);
+            tracing::warn!(participant = %to, call = call_name, %refused, "does not say who waits");
             Event::CallFailed {
                 to,
                 call,
@@ -227,10 +249,19 @@ pub(crate) fn unanswered(to: ParticipantName, call: Call, status: &Status) -> Ev
             failure: Failure::TimedOut,
         },
         Unanswered::Failed(failure) => {
-            tracing::debug!(participant = %to, ?call, ?failure, %status, "no answer");
+            let (attempt, call_name) = about(call);
+            let error = Shown(status);
+            tracing::debug!(
+                participant = %to, attempt, call = call_name, ?failure, %error, "no answer"
+            );
             Event::CallFailed { to, call, failure }
         }
     }
+}
+
+/// What a line about a call says of it: the attempt, if it is about one, and which.
+pub(crate) fn about(call: Call) -> (Option<DisplayValue<AttemptId>>, String) {
+    (call.attempt().map(display), kind_of(&call))
 }
 
 /// Whether the participant was not there at all: whoever comes there next may be
@@ -296,13 +327,19 @@ impl Perform<Coordinator> for Hands {
     fn perform(&mut self, effect: Effect, back: &mut Vec<Event>) {
         match effect {
             Effect::Send { to, frame } => self.send(to, frame, back),
-            Effect::Reply { request, reply } => self.replies.answer(request, reply),
+            Effect::Reply { request, reply } => {
+                self.traces.conclude(&self.replies, request, &reply);
+                self.replies.answer(request, reply);
+            }
             Effect::Link { name, address } => self.link(name, &address),
             Effect::Unlink { name } => {
                 tracing::info!(participant = %name, "unlinked");
                 self.links.remove(&name);
             }
-            Effect::Changed(view) => self.teller.tell(view),
+            Effect::Changed(view) => {
+                self.traces.changed(&view);
+                self.teller.tell(view);
+            }
             Effect::SagaChanged { saga, state } => {
                 tracing::debug!(%saga, %state, "a saga has changed");
                 self.teller.tell_of_saga(saga);
@@ -329,6 +366,7 @@ impl Perform<Coordinator> for Hands {
 fn sound(alarm: &Alarm) {
     match alarm {
         Alarm::HeuristicDamage(damaged) => tracing::error!(
+            transaction = damaged.transaction.map(display),
             attempt = %damaged.attempt,
             participant = %damaged.participant,
             by_hand = ?damaged.by_hand,

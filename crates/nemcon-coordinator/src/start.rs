@@ -21,6 +21,7 @@ use nemcon_proto::v1::transaction_service_server::TransactionServiceServer;
 use crate::api::Api;
 use crate::perform::{Hands, Patience};
 use crate::settings::Settings;
+use crate::traces::Traces;
 use crate::watch::Teller;
 
 /// The states of sagas, and the words for them in figures.
@@ -61,23 +62,26 @@ impl Shell for CoordinatorShell {
         let patience = Patience {
             call: Duration::from_millis(machine.call_timeout.0),
             lock: Duration::from_millis(machine.lock_wait.0),
+            calls_max: settings.node.limits.calls_in_flight_max,
         };
         let (teller, watches) = Teller::new();
         let identity = Arc::new(OnceLock::new());
         let front = Front::new(site.inbox.clone(), site.gate);
+        let traces = Traces::new(site.tracer);
         let hands = Hands::new(
             front.replies().clone(),
             site.inbox,
             site.ending,
             teller,
+            traces.clone(),
             Arc::clone(&identity),
             patience,
-            settings.node.limits.calls_in_flight_max,
         );
         let api = Api {
             front,
             identity,
             watches,
+            traces,
         };
         let mut services = Services::default();
         services

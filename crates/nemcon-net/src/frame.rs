@@ -5,17 +5,19 @@ use nemcon_proto::convert::{self, Request, WireError};
 use nemcon_proto::v1;
 use nemcon_proto::v1::outcome_service_client::OutcomeServiceClient;
 use nemcon_proto::v1::participant_service_client::ParticipantServiceClient;
+use nemcon_trace::Context;
 use tonic::transport::Channel;
 use tonic::{Response, Status};
 
 use crate::endpoint::NODE_MESSAGE_BYTES_MAX;
+use crate::trace::traced;
 
 /// What a participant answered; a [`WireError`] if it makes no sense, after which
 /// anything may have been done.
 pub type Answered = Result<Answer<Payload>, WireError>;
 
 /// Makes the call that a message travels by: `call` says which it is, `request` is
-/// what [`Request::from`] made of it.
+/// what [`Request::from`] made of it, `trace` where it belongs, if it is traced.
 ///
 /// # Errors
 /// The status of the call; [`crate::Unanswered`] judges it.
@@ -23,44 +25,65 @@ pub async fn deliver(
     channel: Channel,
     call: Call,
     request: Request,
+    trace: Option<&Context>,
 ) -> Result<Response<Answered>, Status> {
     let mut participant = ParticipantServiceClient::new(channel.clone())
         .max_decoding_message_size(NODE_MESSAGE_BYTES_MAX);
     Ok(match request {
         Request::GetStatus(request) => participant
-            .get_status(request)
+            .get_status(traced(request, trace))
             .await?
             .map(TryInto::try_into),
-        Request::Execute(request) => participant.execute(request).await?.map(TryInto::try_into),
+        Request::Execute(request) => participant
+            .execute(traced(request, trace))
+            .await?
+            .map(TryInto::try_into),
         Request::AcquireLocks(request) => {
-            let response = participant.acquire_locks(request).await?;
+            let response = participant.acquire_locks(traced(request, trace)).await?;
             response.map(TryInto::try_into)
         }
         Request::GetWaitsForEdges(request) => {
-            let response = participant.get_waits_for_edges(request).await?;
+            let response = participant
+                .get_waits_for_edges(traced(request, trace))
+                .await?;
             response.map(|response| waits(call, response))
         }
-        Request::FailWait(request) => participant.fail_wait(request).await?.map(TryInto::try_into),
-        Request::Prepare(request) => participant.prepare(request).await?.map(TryInto::try_into),
-        Request::Commit(request) => participant.commit(request).await?.map(TryInto::try_into),
-        Request::Abort(request) => participant.abort(request).await?.map(TryInto::try_into),
-        Request::Release(request) => participant.release(request).await?.map(TryInto::try_into),
+        Request::FailWait(request) => participant
+            .fail_wait(traced(request, trace))
+            .await?
+            .map(TryInto::try_into),
+        Request::Prepare(request) => participant
+            .prepare(traced(request, trace))
+            .await?
+            .map(TryInto::try_into),
+        Request::Commit(request) => participant
+            .commit(traced(request, trace))
+            .await?
+            .map(TryInto::try_into),
+        Request::Abort(request) => participant
+            .abort(traced(request, trace))
+            .await?
+            .map(TryInto::try_into),
+        Request::Release(request) => participant
+            .release(traced(request, trace))
+            .await?
+            .map(TryInto::try_into),
         Request::CommitOnePhase(request) => {
-            let response = participant.commit_one_phase(request).await?;
+            let response = participant.commit_one_phase(traced(request, trace)).await?;
             response.map(TryInto::try_into)
         }
         Request::GetOutcome(request) => {
             let mut peer = OutcomeServiceClient::new(channel)
                 .max_decoding_message_size(NODE_MESSAGE_BYTES_MAX);
-            peer.get_outcome(request)
+            peer.get_outcome(traced(request, trace))
                 .await?
-                .map(|response| traced(call, response))
+                .map(|response| trace_of(call, response))
         }
     })
 }
 
 /// Reads the answer to an inquiry, which does not repeat what was asked.
-fn traced(call: Call, response: v1::GetOutcomeResponse) -> Answered {
+fn trace_of(call: Call, response: v1::GetOutcomeResponse) -> Answered {
     match call {
         Call::Inquire(transaction) => convert::traced(transaction, response),
         other => Err(WireError::new(

@@ -30,6 +30,7 @@ mod failure;
 mod frame;
 mod outbox;
 mod status;
+pub mod trace;
 
 pub use address::{Address, AddressError};
 pub use dialogue::{Asked, Dialogue, NotOpened, Opening, Standing, Talk, Way};
@@ -41,6 +42,6 @@ pub use failure::Unanswered;
 pub use frame::{Answered, deliver};
 pub use outbox::{FRAME_BYTES_MAX, Frames, Outbox};
 pub use status::{
-    DOMAIN, Refused, frame_status, response_status, retry_after, to_status, to_status_as,
+    DOMAIN, Refused, Shown, frame_status, response_status, retry_after, to_status, to_status_as,
     wire_status,
 };

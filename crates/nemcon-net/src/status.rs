@@ -5,6 +5,8 @@
 //! `google.rpc.RetryInfo` where sending again, or running again, helps.
 
 use std::collections::HashMap;
+use std::error::Error;
+use std::fmt;
 use std::time::Duration;
 
 use nemcon_core::coordinator::event::{Ending, Report};
@@ -25,6 +27,24 @@ const RETRYABLE: &str = "retryable";
 const OUTCOME: &str = "outcome";
 const COMMITTED: &str = "committed";
 const ABORTED: &str = "aborted";
+
+/// A status for a line of a log: its code, its message and all that caused it. Its
+/// details and metadata are left out: they are long, and may be what people send.
+#[derive(Debug)]
+pub struct Shown<'a>(pub &'a Status);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(status) = self;
+        write!(f, "{:?}: {}", status.code(), status.message())?;
+        let mut source = status.source();
+        while let Some(error) = source {
+            write!(f, ": {error}")?;
+            source = error.source();
+        }
+        Ok(())
+    }
+}
 
 /// A call was refused: why, and what it was about.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -329,6 +349,19 @@ mod tests {
     use prost::Message;
 
     use super::*;
+
+    #[test]
+    fn a_status_is_shown_with_its_causes_and_without_what_came_along() {
+        let cause = std::io::Error::other("connection refused");
+        let mut status = Status::from_error(Box::new(cause));
+        status
+            .metadata_mut()
+            .insert("authorization", "secret".parse().unwrap());
+        let shown = Shown(&status).to_string();
+        assert!(shown.starts_with("Unknown: "), "{shown}");
+        assert!(shown.ends_with("connection refused"), "{shown}");
+        assert!(!shown.contains("secret"), "{shown}");
+    }
 
     #[test]
     fn the_code_in_the_details_is_that_of_the_status() {

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use nemcon_core::id::RequestId;
 use nemcon_core::reason::{Reason, Refusal};
+use nemcon_trace::Span;
 
 use crate::inbox::{Inbox, NotTaken};
 use crate::replies::Replies;
@@ -119,10 +120,22 @@ impl<E, T, K> Front<E, T, K> {
     /// # Errors
     /// [`NoAnswer`]. Only [`NoAnswer::Lost`] leaves open what happened.
     pub async fn ask(&self, event: impl FnOnce(RequestId) -> E) -> Result<T, NoAnswer> {
+        self.ask_within(None, event).await
+    }
+
+    /// The same, within a span, if it is traced.
+    ///
+    /// # Errors
+    /// As [`Front::ask`].
+    pub async fn ask_within(
+        &self,
+        span: Option<Span>,
+        event: impl FnOnce(RequestId) -> E,
+    ) -> Result<T, NoAnswer> {
         if !self.gate.is_open() {
             return Err(NoAnswer::NotServing);
         }
-        let waiting = self.replies.enter();
+        let waiting = self.replies.enter(span);
         match self.inbox.offer(event(waiting.request())) {
             Ok(()) => waiting.answer().await.ok_or(NoAnswer::Lost),
             Err(NotTaken::Full) => Err(NoAnswer::Busy),

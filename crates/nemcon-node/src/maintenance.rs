@@ -36,6 +36,16 @@ pub enum NodeKind {
     Participant,
 }
 
+impl NodeKind {
+    /// The word for it in what nodes tell of themselves.
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Coordinator => "coordinator",
+            Self::Participant => "participant",
+        }
+    }
+}
+
 /// Who a node is.
 #[derive(Clone, Debug)]
 pub(crate) struct Identity {

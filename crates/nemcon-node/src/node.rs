@@ -14,7 +14,6 @@
 //! from then on: until it has recovered, with UNAVAILABLE and health
 //! NOT_SERVING, so that its peers wait rather than guess.
 
-use std::fmt;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -26,6 +25,8 @@ use nemcon_core::codec::{Codec, CorruptLog};
 use nemcon_core::id::Lsn;
 use nemcon_core::machine::{Machine, Stored};
 use nemcon_core::time::Millis;
+use nemcon_trace::{Export, Service, Tracer};
+pub use nemcon_wal::Chain;
 use nemcon_wal::{Backups, LogError, OpenError, Opened, Recovery, SledLog};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -42,6 +43,10 @@ use crate::settings::Settings;
 /// How long the last answers may take to leave, once the machine has ended. They
 /// need next to nothing; but a caller that does not hang up is not waited for.
 const LAST_ANSWERS_MAX: Duration = Duration::from_millis(250);
+
+/// How long the last spans may take to leave. A collector that is away costs a stop
+/// nothing; one that is there and slow costs it this, and no more.
+const LAST_SPANS_MAX: Duration = Duration::from_millis(500);
 
 /// Why a node did not start, or ended before it was told to.
 #[derive(Debug, thiserror::Error)]
@@ -137,6 +142,8 @@ pub struct Site<E> {
     pub gate: Gate,
     /// Ways to end the node from within.
     pub ending: Ending,
+    /// Begins its spans.
+    pub tracer: Tracer,
 }
 
 /// Ways to end a node from within. Cheap to clone.
@@ -287,12 +294,14 @@ struct Serving<S: Shell> {
     server: JoinHandle<Result<(), ServeError>>,
     /// Tells the server to finish its calls and end.
     close: oneshot::Sender<()>,
+    /// Takes its spans away.
+    export: Export,
 }
 
 impl Life {
     fn run<S: Shell>(mut self, port: Port, shell: S) -> Result<(), NodeError> {
         // The thread belongs to the node, so all its lines get its name.
-        let _span = tracing::info_span!("node", name = %self.name).entered();
+        let _span = tracing::info_span!("node", node = %self.name).entered();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -324,6 +333,7 @@ impl Life {
             refused,
         };
         let (address, url, http) = (port.address, port.url, port.http);
+        let (tracer, export) = self.trace(S::KIND)?;
         let Assembly {
             machine,
             performer,
@@ -334,6 +344,7 @@ impl Life {
             inbox: inbox.clone(),
             gate: gate.clone(),
             ending: ending.clone(),
+            tracer,
         });
         let maintenance = Maintenance::new(gate.clone());
         services.add(maintenance.server());
@@ -376,7 +387,18 @@ impl Life {
             health,
             server,
             close,
+            export,
         })
+    }
+
+    /// What begins the node's spans, and what takes them away.
+    fn trace(&self, kind: NodeKind) -> Result<(Tracer, Export), NodeError> {
+        let service = Service {
+            name: self.name.clone(),
+            kind: kind.word(),
+            version: env!("CARGO_PKG_VERSION"),
+        };
+        Tracer::start(&self.settings.traces, &service).map_err(NodeError::Thread)
     }
 
     /// From the first request to the last answer.
@@ -394,6 +416,7 @@ impl Life {
             ending,
             mut refusals,
             health,
+            export,
             ..
         } = serving;
         let until = async {
@@ -417,7 +440,10 @@ impl Life {
         let log = driver.finish().await?;
         let _ = close.send(());
         let _ = tokio::time::timeout(LAST_ANSWERS_MAX, &mut server).await;
+        // Beside the log, which may take as long for its own end.
+        let exported = tokio::task::spawn_blocking(|| export.finish(LAST_SPANS_MAX));
         let closed = tokio::task::spawn_blocking(|| log.close()).await;
+        let _ = exported.await;
         closed
             .map_err(|_| NodeError::Panicked)?
             .map_err(NodeError::Close)
@@ -558,20 +584,5 @@ impl<M: Machine> Recovery for Replay<M> {
         self.records += 1;
         self.bytes += bytes.len() as u64;
         self.machine.replay(lsn, M::Record::from_bytes(bytes)?)
-    }
-}
-
-/// An error with all that caused it, on one line.
-pub struct Chain<'a>(pub &'a (dyn std::error::Error + 'a));
-
-impl fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut source = self.0.source();
-        while let Some(error) = source {
-            write!(f, ": {error}")?;
-            source = error.source();
-        }
-        Ok(())
     }
 }

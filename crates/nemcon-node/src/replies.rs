@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nemcon_core::id::RequestId;
 use nemcon_net::Outbox;
+use nemcon_trace::Span;
 use tokio::sync::oneshot;
 use tonic::Status;
 
@@ -27,9 +28,17 @@ struct Shared<T, K> {
 
 #[derive(Debug)]
 struct Table<T, K> {
-    waiting: BTreeMap<RequestId, Waiter<T, K>>,
+    waiting: BTreeMap<RequestId, Entry<T, K>>,
     /// The queues of all streams, by their number.
     streams: BTreeMap<u64, Outbox<Told<T, K>>>,
+}
+
+/// Somebody, and the span of what was asked, if it is traced: it ends with the answer,
+/// or when nobody waits for that any more.
+#[derive(Debug)]
+struct Entry<T, K> {
+    waiter: Waiter<T, K>,
+    span: Option<Span>,
 }
 
 #[derive(Debug)]
@@ -67,13 +76,13 @@ impl<T, K> Default for Replies<T, K> {
 }
 
 impl<T, K> Replies<T, K> {
-    /// Enters somebody who will wait.
+    /// Enters somebody who will wait; `span`: of what is asked, if it is traced.
     #[must_use]
-    pub fn enter(&self) -> Waiting<T, K> {
+    pub fn enter(&self, span: Option<Span>) -> Waiting<T, K> {
         let request = self.next();
         let (sender, receiver) = oneshot::channel();
         let waiter = Waiter::Call(sender);
-        self.table().waiting.insert(request, waiter);
+        self.table().waiting.insert(request, Entry { waiter, span });
         Waiting {
             request,
             receiver,
@@ -96,7 +105,7 @@ impl<T, K> Replies<T, K> {
     /// a caller may hang up at any time.
     pub fn answer(&self, request: RequestId, answer: T) {
         let mut table = self.table();
-        match table.waiting.remove(&request) {
+        match table.waiting.remove(&request).map(|entry| entry.waiter) {
             Some(Waiter::Call(sender)) => {
                 drop(table);
                 let _ = sender.send(answer);
@@ -109,6 +118,11 @@ impl<T, K> Replies<T, K> {
             }
             None => {}
         }
+    }
+
+    /// Takes the span of what was asked, to say in it what comes of it.
+    pub fn take_span(&self, request: RequestId) -> Option<Span> {
+        self.table().waiting.get_mut(&request)?.span.take()
     }
 
     /// Sends everybody away without an answer: the node says nothing more. A
@@ -180,13 +194,15 @@ pub struct Enrolled<T, K> {
 }
 
 impl<T, K> Enrolled<T, K> {
-    /// Enters one of the stream's requests.
+    /// Enters one of the stream's requests; `span`: its own, if it is traced.
     #[must_use]
-    pub fn enter(&self, tag: K) -> RequestId {
+    pub fn enter(&self, tag: K, span: Option<Span>) -> RequestId {
         let request = self.replies.next();
         let stream = self.stream;
         let waiter = Waiter::Stream { stream, tag };
-        self.replies.table().waiting.insert(request, waiter);
+        let mut table = self.replies.table();
+        table.waiting.insert(request, Entry { waiter, span });
+        drop(table);
         request
     }
 }
@@ -197,7 +213,7 @@ impl<T, K> Drop for Enrolled<T, K> {
         table.streams.remove(&self.stream);
         let stream = self.stream;
         table.waiting.retain(
-            |_, waiter| !matches!(waiter, Waiter::Stream { stream: of, .. } if *of == stream),
+            |_, entry| !matches!(entry.waiter, Waiter::Stream { stream: of, .. } if of == stream),
         );
     }
 }
@@ -209,7 +225,11 @@ mod tests {
     #[tokio::test(flavor = "current_thread")]
     async fn each_gets_its_own_answer_and_leaves_no_trace() {
         let replies = Replies::<_>::default();
-        let (first, second, third) = (replies.enter(), replies.enter(), replies.enter());
+        let (first, second, third) = (
+            replies.enter(None),
+            replies.enter(None),
+            replies.enter(None),
+        );
         replies.answer(second.request(), "two");
         replies.answer(first.request(), "one");
         assert_eq!(first.answer().await, Some("one"));
@@ -221,7 +241,7 @@ mod tests {
     #[tokio::test(flavor = "current_thread")]
     async fn when_the_node_ends_nobody_waits_on() {
         let replies = Replies::<()>::default();
-        let waiting = replies.enter();
+        let waiting = replies.enter(None);
         replies.hang_up();
         assert_eq!(waiting.answer().await, None);
     }

@@ -18,6 +18,7 @@ use std::task::{Context, Poll, ready};
 
 use nemcon_core::id::RequestId;
 use nemcon_net::{Frames, Outbox};
+use nemcon_trace::Span;
 use tokio::task::AbortHandle;
 use tokio_stream::Stream;
 use tonic::Status;
@@ -106,10 +107,11 @@ impl<E, T: Send + 'static, K: Send + 'static> Requests<E, T, K> {
         self.outbox.owed()
     }
 
-    /// Hands in a request, and waits for room in the inbox if need be.
-    pub async fn ask(&self, tag: K, event: impl FnOnce(RequestId) -> E) {
+    /// Hands in a request, and waits for room in the inbox if need be. `span`: of what is
+    /// asked, if it is traced.
+    pub async fn ask(&self, tag: K, span: Option<Span>, event: impl FnOnce(RequestId) -> E) {
         self.outbox.owe();
-        let request = self.enrolled.enter(tag);
+        let request = self.enrolled.enter(tag, span);
         // Once the driver has ended, it has sent all streams away.
         self.front.inbox().deliver(event(request)).await;
     }
@@ -178,8 +180,8 @@ mod tests {
 
         gate.open();
         let ask = async |requests: Requests<_, _, u64>| {
-            requests.ask(7, |id| id).await;
-            requests.ask(8, |id| id).await;
+            requests.ask(7, None, |id| id).await;
+            requests.ask(8, None, |id| id).await;
             requests.refuse(9, Status::unimplemented("what?"));
             Ok(())
         };
@@ -205,7 +207,7 @@ mod tests {
         let front = Front::<RequestId, &str>::new(inbox, gate);
         let begin = || {
             let ask = async |requests: Requests<_, _, u64>| {
-                requests.ask(1, |id| id).await;
+                requests.ask(1, None, |id| id).await;
                 std::future::pending().await
             };
             Requests::begin(&front, pack, ask).unwrap()
@@ -233,7 +235,7 @@ mod tests {
         let count = Arc::clone(&asked);
         let ask = move |requests: Requests<_, _, u64>| async move {
             while requests.room(3, usize::MAX).await {
-                requests.ask(0, |id| id).await;
+                requests.ask(0, None, |id| id).await;
                 *count.lock().unwrap() += 1;
             }
             Ok(())

@@ -49,17 +49,18 @@ impl Settings {
     /// # Errors
     /// [`SettingsError`] names the field, its value and what is allowed.
     pub fn parse(raw: &Raw) -> Result<Self, SettingsError> {
-        let level = "error, warn, info, debug or trace, or a list such as info,nemcon_wal=debug";
-        let filter = |text: &str| EnvFilter::try_new(text).ok();
-        let format = |text: &str| match text {
-            "text" => Some(Format::Text),
-            "json" => Some(Format::Json),
-            _ => None,
-        };
         Ok(Self {
-            filter: raw.required("log-level", level, filter)?,
-            format: raw.required("log-format", "text or json", format)?,
+            filter: raw.required("log-level", LEVELS, filter)?,
+            format: raw.required("log-format", FORMATS, format)?,
         })
+    }
+
+    /// The same from two texts: a level and a format. `None`, if the level is none of
+    /// [`LEVELS`] or the format none of [`FORMATS`].
+    #[must_use]
+    pub fn of(level: &str, written: &str) -> Option<Self> {
+        let (filter, format) = (filter(level)?, format(written)?);
+        Some(Self { filter, format })
     }
 
     /// Sends all lines to standard error: standard output is for results. A
@@ -73,6 +74,25 @@ impl Settings {
             Format::Text => lines.try_init(),
             Format::Json => lines.json().try_init(),
         };
+    }
+}
+
+/// The levels that there are, for error messages.
+pub const LEVELS: &str =
+    "error, warn, info, debug or trace, or a list such as info,nemcon_wal=debug";
+
+/// The formats that there are, for error messages.
+pub const FORMATS: &str = "text or json";
+
+fn filter(text: &str) -> Option<EnvFilter> {
+    EnvFilter::try_new(text).ok()
+}
+
+fn format(text: &str) -> Option<Format> {
+    match text {
+        "text" => Some(Format::Text),
+        "json" => Some(Format::Json),
+        _ => None,
     }
 }
 

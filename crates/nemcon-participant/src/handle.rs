@@ -8,7 +8,8 @@ use nemcon_core::participant::event::{Event, Reply};
 use nemcon_core::reason::{Reason, Refusal};
 use nemcon_core::resource::Resource;
 use nemcon_node::front::Front;
-use nemcon_proto::convert::Method;
+use nemcon_proto::convert::{Method, kind_of};
+use nemcon_trace::Tracer;
 
 /// What the machine says to somebody who waits.
 #[derive(Debug)]
@@ -37,6 +38,7 @@ pub struct Handle<R: Resource> {
     pub(crate) url: Arc<str>,
     /// Known once the log has been read.
     pub(crate) id: Arc<OnceLock<ParticipantId>>,
+    pub(crate) tracer: Tracer,
 }
 
 impl<R: Resource> Clone for Handle<R> {
@@ -46,6 +48,7 @@ impl<R: Resource> Clone for Handle<R> {
             name: Arc::clone(&self.name),
             url: Arc::clone(&self.url),
             id: Arc::clone(&self.id),
+            tracer: self.tracer.clone(),
         }
     }
 }
@@ -70,6 +73,12 @@ impl<R: Resource> Handle<R> {
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Begins the node's spans, or none: for those of your own services.
+    #[must_use]
+    pub const fn tracer(&self) -> &Tracer {
+        &self.tracer
     }
 
     /// The identity of its data directory; none while the log is being read.
@@ -109,7 +118,8 @@ impl<R: Resource> Handle<R> {
 /// An answer that does not fit its question: a bug of ours, which must not take
 /// the node down.
 pub(crate) fn misfit(answer: &impl std::fmt::Debug) -> Refusal {
-    tracing::error!(?answer, "a bug: this answers another question");
+    let answer = kind_of(answer);
+    tracing::error!(answer, "a bug: this answers another question");
     Refusal::new(
         Reason::INTERNAL,
         "the node gave an answer to another question: a bug",

@@ -34,6 +34,7 @@ mod perform;
 mod registration;
 mod serve;
 mod settings;
+mod traces;
 
 pub use decode::{Decode, invalid_action, no_inputs};
 pub use handle::{Handle, Peeked};

@@ -6,10 +6,10 @@ use nemcon_core::id::AttemptId;
 use nemcon_core::message::{Failure, Verdict};
 use nemcon_core::participant::Participant;
 use nemcon_core::participant::event::{Alarm, Effect, Event, Source};
-use nemcon_net::{Address, CALL_TIMEOUT, Unanswered};
+use nemcon_net::{Address, CALL_TIMEOUT, Shown, Unanswered};
 use nemcon_node::driver::Perform;
 use nemcon_node::inbox::Inbox;
-use nemcon_node::node::Ending;
+use nemcon_node::node::{Chain, Ending};
 use nemcon_node::peers::{Link, Links};
 use nemcon_proto::convert::{HeuristicReport, Question, WireError};
 use nemcon_proto::v1;
@@ -20,6 +20,7 @@ use tonic::{Response, Status};
 use crate::handle::{Handle, Said};
 use crate::registration::{Life, Registrar};
 use crate::serve::ServeResource;
+use crate::traces;
 
 /// Addresses we keep a connection to: coordinators and peers of attempts in
 /// doubt. They come from others, so there is a bound; beyond it connections are
@@ -67,7 +68,8 @@ impl<R: ServeResource> Hands<R> {
                         .set(key.clone(), Link::new(address, channel, self.calls_max));
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "cannot ask there");
+                    let error = Chain(&error);
+                    tracing::warn!(address, %error, "cannot ask there");
                     return None;
                 }
             }
@@ -75,10 +77,11 @@ impl<R: ServeResource> Hands<R> {
         self.links.link(&key)
     }
 
-    /// Calls the `OutcomeService` at an address. What comes of it becomes an
+    /// Calls the `OutcomeService` at an address, about an attempt. What comes of it becomes an
     /// event; at once in `back`, if there can be no call.
     fn call<T, F>(
         &mut self,
+        attempt: AttemptId,
         address: &str,
         back: &mut Vec<Event<R::Action>>,
         call: impl FnOnce(OutcomeServiceClient<Channel>) -> F,
@@ -88,12 +91,13 @@ impl<R: ServeResource> Hands<R> {
         F: Future<Output = Result<Response<T>, Status>> + Send + 'static,
     {
         let (inbox, answered) = (self.inbox.clone(), event.clone());
+        let asked = address.to_owned();
         let started = self.link(address).map(|link| {
             link.call(
                 CALL_TIMEOUT,
                 &inbox,
                 |channel| call(OutcomeServiceClient::new(channel)),
-                move |result| answered(result.map_err(|status| failure(&status))),
+                move |result| answered(result.map_err(|status| failure(attempt, &asked, &status))),
             )
         });
         if !matches!(started, Some(Ok(()))) {
@@ -112,11 +116,12 @@ impl<R: ServeResource> Hands<R> {
         let asker = Some(self.handle.name().clone());
         let question = v1::GetOutcomeRequest::from(Question::Attempt { attempt, asker });
         self.call(
+            attempt,
             address,
             back,
             |mut client| async move { client.get_outcome(question).await },
             move |response| {
-                let verdict = response.and_then(verdict);
+                let verdict = response.and_then(|response| verdict(attempt, response));
                 Event::VerdictHeard {
                     attempt,
                     from,
@@ -130,6 +135,7 @@ impl<R: ServeResource> Hands<R> {
         let attempt = report.attempt;
         let report = v1::ReportHeuristicRequest::from(report);
         self.call(
+            attempt,
             address,
             back,
             |mut client| async move { client.report_heuristic(report).await },
@@ -143,20 +149,24 @@ impl<R: ServeResource> Hands<R> {
 
 /// What a failed question means for the machine. Whoever refuses to answer has
 /// told us nothing, and is as good as out of reach.
-fn failure(status: &Status) -> Failure {
+fn failure(attempt: AttemptId, address: &str, status: &Status) -> Failure {
     match Unanswered::of(status) {
-        Unanswered::Failed(failure) => failure,
+        Unanswered::Failed(failure) => {
+            let error = Shown(status);
+            tracing::debug!(%attempt, address, ?failure, %error, "no answer about an outcome");
+            failure
+        }
         Unanswered::Refused(refused) => {
-            tracing::warn!(%refused, "a question about an outcome was refused");
+            tracing::warn!(%attempt, address, %refused, "a question about an outcome was refused");
             Failure::Unreachable
         }
     }
 }
 
 /// Reads a verdict. One that makes no sense proves nothing.
-fn verdict(response: v1::GetOutcomeResponse) -> Result<Verdict, Failure> {
+fn verdict(attempt: AttemptId, response: v1::GetOutcomeResponse) -> Result<Verdict, Failure> {
     response.try_into().map_err(|error: WireError| {
-        tracing::warn!(%error, "a verdict that makes no sense");
+        tracing::warn!(%attempt, %error, "a verdict that makes no sense");
         Failure::Unreachable
     })
 }
@@ -165,7 +175,14 @@ impl<R: ServeResource> Perform<Participant<R>> for Hands<R> {
     fn perform(&mut self, effect: Effect<R::Result>, back: &mut Vec<Event<R::Action>>) {
         let replies = self.handle.front.replies();
         match effect {
-            Effect::Answer { request, answer } => replies.answer(request, Said::Answer(answer)),
+            Effect::Answer { request, answer } => {
+                if self.handle.tracer().is_on()
+                    && let Some(span) = replies.take_span(request)
+                {
+                    traces::conclude(span, &answer);
+                }
+                replies.answer(request, Said::Answer(answer));
+            }
             Effect::Reply { request, reply } => replies.answer(request, Said::Reply(reply)),
             Effect::Ask {
                 attempt,
@@ -217,6 +234,7 @@ impl<R: ServeResource> Perform<Participant<R>> for Hands<R> {
 fn sound(alarm: &Alarm) {
     match alarm {
         Alarm::HeuristicDamage(damaged) => tracing::error!(
+            transaction = damaged.transaction.map(display),
             attempt = %damaged.attempt,
             by_hand = ?damaged.by_hand,
             decided = ?damaged.decided,

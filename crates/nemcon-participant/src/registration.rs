@@ -10,7 +10,7 @@ use nemcon_core::id::{CoordinatorId, Epoch, LogPosition, ParticipantId, Particip
 use nemcon_core::reason::Reason;
 use nemcon_core::time::Span;
 use nemcon_core::timers::Jitter;
-use nemcon_net::{Address, CALL_TIMEOUT, Refused};
+use nemcon_net::{Address, CALL_TIMEOUT, Refused, Shown};
 use nemcon_node::chance;
 use nemcon_node::inbox::Inbox;
 use nemcon_node::node::Ending;
@@ -151,8 +151,8 @@ impl<E> Task<E> {
         }
         // A coordinator that is down for long is told of once, not in each try.
         if self.failures == 0 {
-            let why = status.message();
-            tracing::warn!(url = %self.url, why, "cannot register; trying on");
+            let error = Shown(status);
+            tracing::warn!(url = %self.url, %error, "cannot register; trying on");
         }
         let wait = self.jitter.backoff(RETRY_FIRST, RETRY_MAX, self.failures);
         self.failures = self.failures.saturating_add(1);

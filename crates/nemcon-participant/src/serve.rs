@@ -106,6 +106,7 @@ where
             name: Arc::new(settings.name.clone()),
             url: site.url.as_str().into(),
             id: Arc::default(),
+            tracer: site.tracer,
         };
         let api = Api {
             handle: handle.clone(),

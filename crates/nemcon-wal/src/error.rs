@@ -4,6 +4,7 @@
 //! repairs anything by itself: a log that was cut or mended by a guess could
 //! take back a promise without anyone noticing.
 
+use std::fmt;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -357,5 +358,20 @@ impl OpenError {
             dir: dir.to_owned(),
             source: Box::new(self),
         }
+    }
+}
+
+/// An error with all that caused it, on one line.
+pub struct Chain<'a>(pub &'a (dyn std::error::Error + 'a));
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut source = self.0.source();
+        while let Some(error) = source {
+            write!(f, ": {error}")?;
+            source = error.source();
+        }
+        Ok(())
     }
 }

@@ -62,7 +62,7 @@ mod store;
 pub mod value;
 mod writer;
 
-pub use error::{LogError, OpenError};
+pub use error::{Chain, LogError, OpenError};
 pub use faults::Faults;
 pub use mem::MemLog;
 pub use recover::Opened;

@@ -12,7 +12,7 @@ use nemcon_core::machine::{Room, Stored};
 
 use crate::backup::source::{Backup, Next, Wanted};
 use crate::backup::{BackupError, End};
-use crate::error::LogError;
+use crate::error::{Chain, LogError};
 use crate::extent::Extent;
 use crate::mark::Mark;
 use crate::page::Packer;
@@ -231,7 +231,7 @@ impl<S: Store> Writer<S> {
     pub(crate) fn give_up_backup(&mut self, why: BackupError) -> Result<(), LogError> {
         match self.backup.take() {
             Some(backup) => {
-                tracing::warn!(%why, "a backup was given up");
+                tracing::warn!(error = %Chain(&why), "a backup was given up");
                 backup.give_up(why);
                 self.unpin()
             }

@@ -40,7 +40,7 @@ impl Line {
         let lock_wait = frame.message.task().map_or(0, |task| task.lock_wait.0);
         let limit = CALL_TIMEOUT + GRACE + Duration::from_millis(lock_wait);
         let request = Request::from(frame);
-        let delivered = nemcon_net::deliver(self.channel.clone(), about, request);
+        let delivered = nemcon_net::deliver(self.channel.clone(), about, request, None);
         let answer = match nemcon_net::call(limit, delivered).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(error)) => {

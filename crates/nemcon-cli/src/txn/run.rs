@@ -64,6 +64,7 @@ fn parse(text: &str) -> Result<Transaction, String> {
         // Whoever names the id may have used it before.
         may_have_run: id.is_some(),
         first_sent_to: opening.first_sent_to,
+        trace: None,
     };
     Ok(transaction)
 }

@@ -18,9 +18,9 @@ pub(super) struct Cluster {
 impl Cluster {
     /// Starts all nodes, the coordinator first so that the banks find it. If one
     /// does not come up, those that have are stopped again.
-    pub(super) fn start(plan: &Plan) -> Result<Self, Failure> {
+    pub(super) fn start(plan: &Plan, traces: &nemcon_trace::Settings) -> Result<Self, Failure> {
         let place = plan.coordinator();
-        let settings = nemcon_coordinator::Settings::new(node_settings(&place));
+        let settings = nemcon_coordinator::Settings::new(node_settings(&place, traces));
         let coordinator = nemcon_coordinator::start(settings);
         let coordinator = coordinator.map_err(|error| failed(plan, &place, error))?;
         let mut cluster = Self {
@@ -30,7 +30,7 @@ impl Cluster {
         for (name, place) in plan.banks() {
             let url = cluster.coordinator.url().to_owned();
             let settings =
-                nemcon_bank::Settings::new(node_settings(&place), name.clone(), vec![url]);
+                nemcon_bank::Settings::new(node_settings(&place, traces), name.clone(), vec![url]);
             match nemcon_bank::start(settings) {
                 Ok(bank) => cluster.banks.push((name.clone(), bank)),
                 Err(error) => {
@@ -113,8 +113,11 @@ impl Cluster {
 }
 
 /// A node on loopback, at its place.
-fn node_settings(place: &Place) -> Settings {
-    Settings::new(place.listen, &place.dir)
+fn node_settings(place: &Place, traces: &nemcon_trace::Settings) -> Settings {
+    Settings {
+        traces: traces.clone(),
+        ..Settings::new(place.listen, &place.dir)
+    }
 }
 
 /// A port that was taken between the check and the start gets the words of the check.

@@ -14,8 +14,8 @@ use clap::Args;
 use nemcon_client::{Address, Client, ClientError, Settings};
 use nemcon_core::coordinator::event::ParticipantView;
 use nemcon_core::id::ParticipantName;
+use nemcon_node::{settings, telemetry};
 use tokio::time::{Instant, sleep};
-use tracing_subscriber::EnvFilter;
 
 use crate::failure::{Exit, Failure};
 use crate::out::say;
@@ -58,18 +58,39 @@ pub(crate) struct Up {
     /// Log what the nodes do, on standard error
     #[arg(long, short)]
     verbose: bool,
+    /// What is logged [default: warn, or info with --verbose]
+    #[arg(long, value_name = "LEVEL", env = "NEMCON_LOG_LEVEL")]
+    log_level: Option<String>,
+    /// text for people, json for programs
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        env = "NEMCON_LOG_FORMAT",
+        default_value = "text"
+    )]
+    log_format: String,
+    /// Send spans of all nodes to this collector, by OTLP over gRPC [default: none are made]
+    #[arg(long, value_name = "URL", env = "NEMCON_OTLP_ENDPOINT")]
+    otlp_endpoint: Option<Address>,
+    /// The share of traces that is recorded where no caller has decided, 0 to 1
+    #[arg(long, value_name = "RATIO", env = "NEMCON_TRACE_RATIO", default_value_t = 1.0, value_parser = ratio)]
+    trace_ratio: f64,
 }
 
 /// Runs a cluster until it is told to stop.
 pub(crate) async fn run(arguments: Up) -> Result<Exit, Failure> {
-    log(arguments.verbose);
+    log(&arguments)?;
+    let traces = nemcon_trace::Settings {
+        endpoint: arguments.otlp_endpoint.map(|url| url.to_string()),
+        ratio: arguments.trace_ratio,
+    };
     let plan = Plan::new(arguments.banks, arguments.data_dir, arguments.port_base)?;
     plan.check_ports()?;
-    nemcon_node::telemetry::leave_caught_panics_to_the_log();
-    let cluster = Cluster::start(&plan)?;
+    telemetry::leave_caught_panics_to_the_log();
+    let cluster = Cluster::start(&plan, &traces)?;
     let ready = async {
         let all = registered(&cluster).await?;
-        nemcon_node::telemetry::stop_on_panic();
+        telemetry::stop_on_panic();
         greet(&plan, &cluster, &all);
         Ok(())
     };
@@ -86,14 +107,26 @@ pub(crate) async fn run(arguments: Up) -> Result<Exit, Failure> {
 }
 
 /// Quiet by default: what the nodes do is of interest when something is wrong.
-fn log(verbose: bool) {
-    let level = if verbose { "info" } else { "warn" };
-    let filter = EnvFilter::try_from_env("NEMCON_LOG_LEVEL");
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter.unwrap_or_else(|_| EnvFilter::new(level)))
-        .with_writer(std::io::stderr);
-    // A second call in one process changes nothing.
-    let _ = lines.try_init();
+fn log(arguments: &Up) -> Result<(), Failure> {
+    let level = match &arguments.log_level {
+        Some(level) => level,
+        None if arguments.verbose => "info",
+        None => "warn",
+    };
+    let format = &arguments.log_format;
+    let lines = telemetry::Settings::of(level, format).ok_or_else(|| {
+        let (levels, formats) = (telemetry::LEVELS, telemetry::FORMATS);
+        Failure::Usage(format!(
+            "--log-level is {level:?} and --log-format {format:?}; want {levels}; and {formats}"
+        ))
+    })?;
+    lines.install();
+    Ok(())
+}
+
+/// Reads `--trace-ratio`.
+fn ratio(text: &str) -> Result<f64, String> {
+    settings::ratio(text).ok_or_else(|| format!("want {}", settings::RATIO))
 }
 
 /// Waits until every bank is registered with its present address and has

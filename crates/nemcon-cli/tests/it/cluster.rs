@@ -93,8 +93,13 @@ pub(crate) struct Up {
 impl Up {
     /// Starts one and waits until it is up.
     pub(crate) fn start(banks: &str, data_dir: &Path) -> Self {
+        Self::start_with(banks, data_dir, &[], Stdio::inherit())
+    }
+
+    /// The same with more arguments, and with somewhere for its standard error.
+    pub(crate) fn start_with(banks: &str, data_dir: &Path, more: &[&str], errors: Stdio) -> Self {
         let dir = data_dir.to_str().unwrap();
-        let mut command = command(&[
+        let usual = [
             "up",
             "--banks",
             banks,
@@ -102,7 +107,9 @@ impl Up {
             "0",
             "--data-dir",
             dir,
-        ]);
+        ];
+        let mut command = command(&[&usual, more].concat());
+        command.stderr(errors);
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap());
         let mut greeting = String::new();

@@ -1,5 +1,6 @@
 //! `nemcon up`, from the first start to the second.
 
+use std::fs::{self, File};
 use std::process::Command;
 
 use tempfile::TempDir;
@@ -82,4 +83,34 @@ fn a_directory_that_is_in_use_is_left_alone() {
     );
     // The first one has not noticed.
     up.run(&["bank", "audit"]).done();
+}
+
+#[test]
+fn what_it_logs_into_a_file_has_no_colours_and_is_json_if_wanted() {
+    let dir = TempDir::new().unwrap();
+    let log = dir.path().join("log");
+    let logged = |more: &[&str]| {
+        let more = [&["--verbose"], more].concat();
+        let errors = File::create(&log).unwrap().into();
+        let up = Up::start_with("bank-a", &dir.path().join("data"), &more, errors);
+        assert_eq!(up.stop().0, Some(0));
+        fs::read_to_string(&log).unwrap()
+    };
+    let text = logged(&[]);
+    assert!(text.contains("node{node=bank-a}"), "{text}");
+    assert!(!text.contains('\x1b'), "escapes for a terminal: {text}");
+    let json = logged(&["--log-format", "json"]);
+    for line in json.lines() {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert_eq!(line["level"], "INFO", "{line}");
+    }
+    assert!(json.contains(r#""node":"bank-a""#), "{json}");
+}
+
+#[test]
+fn a_setting_of_logs_or_traces_that_makes_no_sense_is_named() {
+    run(&["up", "--log-format", "xml"]).failed(2, &["\"xml\"", "text or json"]);
+    let ratio = run(&["up", "--trace-ratio", "2"]);
+    assert_eq!(ratio.code, Some(2), "{ratio:?}");
+    assert!(ratio.err.contains("0 (none) to 1 (all)"), "{ratio:?}");
 }

@@ -257,7 +257,10 @@ async fn each(
     answers: mpsc::Sender<Result<v1::RunTransactionsResponse, Status>>,
 ) {
     while let Ok(Some(frame)) = frames.message().await {
-        for v1::NumberedRun { number, request } in frame.runs {
+        for v1::NumberedRun {
+            number, request, ..
+        } in frame.runs
+        {
             service.0.streamed.fetch_add(1, Ordering::Relaxed);
             let (service, answers) = (Service(Arc::clone(&service.0)), answers.clone());
             tokio::spawn(async move {

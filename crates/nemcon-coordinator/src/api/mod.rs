@@ -14,8 +14,11 @@ use nemcon_core::id::{CoordinatorId, RequestId, TransactionId};
 use nemcon_core::reason::{Reason, Refusal};
 use nemcon_net::{Refused, to_status};
 use nemcon_node::front::{Front, NoAnswer};
+use nemcon_proto::convert::kind_of;
+use nemcon_trace::Span;
 use tonic::Status;
 
+use crate::traces::Traces;
 use crate::watch::Watches;
 
 /// What a stream knows a transaction by: its number there, and its id, if it could be
@@ -30,13 +33,23 @@ pub(crate) struct Api {
     /// taken.
     pub(crate) identity: Arc<OnceLock<CoordinatorId>>,
     pub(crate) watches: Watches,
+    pub(crate) traces: Traces,
 }
 
 impl Api {
     /// Hands in a request and waits. A refusal becomes an error that says who
     /// refuses: a client that sends its request again must name us.
     async fn ask(&self, event: impl FnOnce(RequestId) -> Event) -> Result<Reply, Refused> {
-        match self.front.ask(event).await {
+        self.ask_within(None, event).await
+    }
+
+    /// The same, within a span, if it is traced.
+    async fn ask_within(
+        &self,
+        span: Option<Span>,
+        event: impl FnOnce(RequestId) -> Event,
+    ) -> Result<Reply, Refused> {
+        match self.front.ask_within(span, event).await {
             Ok(Reply::Refused(refusal)) => Err(self.refused(refusal)),
             Ok(reply) => Ok(reply),
             Err(no_answer) => Err(self.refused(no_answer.into())),
@@ -48,14 +61,19 @@ impl Api {
         self.ask(event).await.map_err(|refused| to_status(&refused))
     }
 
-    /// Like [`Api::ask`], for requests that have no room for an outcome: that the
+    /// Like [`Api::ask_within`], for requests that have no room for an outcome: that the
     /// transaction has ended is an error.
     async fn ask_open(
         &self,
         transaction: TransactionId,
+        span: Option<Span>,
         event: impl FnOnce(RequestId) -> Event,
     ) -> Result<Reply, Status> {
-        match self.ask(event).await {
+        let reply = self.ask_within(span, event).await;
+        if !matches!(reply, Ok(Reply::Begun { .. })) {
+            self.traces.answered(transaction);
+        }
+        match reply {
             Ok(Reply::Finished(report)) => Err(self.ended(report)),
             Ok(reply) => Ok(reply),
             Err(refused) => Err(to_status(&refused.about(transaction))),
@@ -88,7 +106,8 @@ impl Api {
     /// An answer that does not fit its question: a bug of ours, which must not
     /// take the node down.
     fn misfit(&self, reply: &Reply) -> Status {
-        tracing::error!(?reply, "a bug: this answers another question");
+        let reply = kind_of(reply);
+        tracing::error!(reply, "a bug: this answers another question");
         let message = "the node gave an answer to another question: a bug";
         to_status(&self.refused(Refusal::new(Reason::INTERNAL, message)))
     }

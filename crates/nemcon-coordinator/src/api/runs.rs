@@ -8,7 +8,8 @@ use std::pin::Pin;
 
 use nemcon_core::coordinator::event::{Event, Reply};
 use nemcon_core::id::{RequestId, TransactionId};
-use nemcon_net::{MESSAGE_BYTES_MAX, frame_status, to_status, wire_status};
+use nemcon_net::trace::beside;
+use nemcon_net::{MESSAGE_BYTES_MAX, Shown, frame_status, to_status, wire_status};
 use nemcon_node::chance;
 use nemcon_node::front::NoAnswer;
 use nemcon_node::replies::Told;
@@ -27,6 +28,9 @@ use crate::hash;
 /// not read. While there are as many, nothing more is taken from it. More than one
 /// client can gain anything from, and a tenth of what a coordinator runs at a time.
 const OPEN_MAX: usize = 1_024;
+
+/// The name of the span of a transaction that is run as a whole, whichever way it came.
+pub(super) const RUN_TRANSACTION: &str = "RunTransaction";
 
 /// Room in a message for what is around an answer.
 const AROUND_BYTES: usize = 64;
@@ -78,7 +82,8 @@ impl Api {
                 Ok(None) => return Ok(()),
                 // If it is the connection that broke, nobody hears the status.
                 Err(status) => {
-                    tracing::debug!(%status, "a client's stream has ended");
+                    let error = Shown(&status);
+                    tracing::debug!(%error, "a client's stream has ended");
                     let max = MESSAGE_BYTES_MAX;
                     let want = format_args!("a RunTransactionsRequest of at most {max} bytes");
                     return Err(frame_status(&status, want));
@@ -96,22 +101,27 @@ impl Api {
     /// Hands one transaction to the machine, or says why not.
     async fn take(&self, run: v1::NumberedRun, requests: &Requests<Event, Reply, Tag>) {
         let number = run.number;
-        let run: Run = match run.request.unwrap_or_default().try_into() {
-            Ok(run) => run,
+        let asked: Run = match run.request.unwrap_or_default().try_into() {
+            Ok(asked) => asked,
             Err(error) => return requests.refuse((number, None), wire_status(&error)),
         };
-        let (transaction, event) = run_requested(run);
+        let (transaction, event) = run_requested(asked);
         let tag = (number, Some(transaction));
         if !requests.is_open() {
             let refused = self.refused(NoAnswer::NotServing.into());
             return requests.refuse(tag, to_status(&refused.about(transaction)));
         }
-        requests.ask(tag, event).await;
+        let parent = || beside(run.trace.as_ref());
+        let span = self.traces.opened(RUN_TRANSACTION, transaction, parent);
+        requests.ask(tag, span, event).await;
     }
 
     /// Writes an answer, and says how long it is.
     fn pack(&self, told: Told<Reply, Tag>) -> (v1::RunAnswer, usize) {
         let (number, transaction) = told.tag;
+        if let Some(transaction) = transaction {
+            self.traces.answered(transaction);
+        }
         let answer = match told.answer {
             Ok(reply) => self.finished(reply, transaction),
             Err(status) => Err(*status),

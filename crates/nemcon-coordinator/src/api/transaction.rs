@@ -3,6 +3,7 @@
 use nemcon_core::coordinator::event::{AddressedLock, AddressedOperation, Event, Reply};
 use nemcon_core::id::{Epoch, TransactionId};
 use nemcon_core::reason::Refusal;
+use nemcon_net::trace::received;
 use nemcon_net::{Refused, to_status, wire_status};
 use nemcon_node::chance;
 use nemcon_node::front::NoAnswer;
@@ -12,7 +13,7 @@ use nemcon_proto::v1::transaction_service_server::TransactionService;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::Api;
-use super::runs::{Runs, run_requested};
+use super::runs::{RUN_TRANSACTION, Runs, run_requested};
 use crate::watch::Watch;
 
 #[tonic::async_trait]
@@ -25,12 +26,14 @@ impl TransactionService for Api {
         &self,
         request: Request<v1::RunTransactionRequest>,
     ) -> Result<Response<v1::RunTransactionResponse>, Status> {
-        let run: Run = request
-            .into_inner()
-            .try_into()
-            .map_err(|error| wire_status(&error))?;
+        let (metadata, _, request) = request.into_parts();
+        let run: Run = request.try_into().map_err(|error| wire_status(&error))?;
         let (transaction, event) = run_requested(run);
-        match self.ask(event).await.map_err(about(transaction))? {
+        let parent = || received(&metadata);
+        let span = self.traces.opened(RUN_TRANSACTION, transaction, parent);
+        let reply = self.ask_within(span, event).await;
+        self.traces.answered(transaction);
+        match reply.map_err(about(transaction))? {
             Reply::Finished(report) => Ok(Response::new((self.identity()?, report).into())),
             other => Err(self.misfit(&other)),
         }
@@ -52,16 +55,16 @@ impl TransactionService for Api {
         &self,
         request: Request<v1::BeginTransactionRequest>,
     ) -> Result<Response<v1::BeginTransactionResponse>, Status> {
-        let opening: Opening = request
-            .into_inner()
-            .try_into()
-            .map_err(|error| wire_status(&error))?;
+        let (metadata, _, request) = request.into_parts();
+        let opening: Opening = request.try_into().map_err(|error| wire_status(&error))?;
         let transaction = opening
             .transaction
             .unwrap_or_else(chance::fresh_transaction);
         let begin = opening.begin(transaction);
         let event = |request| Event::BeginRequested { request, begin };
-        match self.ask_open(transaction, event).await? {
+        let parent = || received(&metadata);
+        let span = self.traces.opened("BeginTransaction", transaction, parent);
+        match self.ask_open(transaction, span, event).await? {
             Reply::Begun { epoch } => {
                 let begun = Begun {
                     coordinator: self.identity()?,
@@ -80,10 +83,9 @@ impl TransactionService for Api {
         &self,
         request: Request<v1::ExecuteOperationsRequest>,
     ) -> Result<Response<v1::ExecuteOperationsResponse>, Status> {
-        let piece: Piece<AddressedOperation> = request
-            .into_inner()
-            .try_into()
-            .map_err(|error| wire_status(&error))?;
+        let (metadata, _, request) = request.into_parts();
+        let piece: Piece<AddressedOperation> =
+            request.try_into().map_err(|error| wire_status(&error))?;
         let Piece {
             transaction,
             epoch,
@@ -97,7 +99,11 @@ impl TransactionService for Api {
             number,
             operations,
         };
-        match self.ask_open(transaction, event).await? {
+        let parent = || received(&metadata);
+        let span = self
+            .traces
+            .continued("ExecuteOperations", transaction, parent);
+        match self.ask_open(transaction, span, event).await? {
             Reply::Executed(results) => {
                 let results = results.into_iter().map(convert::any).collect();
                 Ok(Response::new(v1::ExecuteOperationsResponse { results }))
@@ -111,10 +117,9 @@ impl TransactionService for Api {
         &self,
         request: Request<v1::AcquireLocksRequest>,
     ) -> Result<Response<v1::AcquireLocksResponse>, Status> {
-        let piece: Piece<AddressedLock> = request
-            .into_inner()
-            .try_into()
-            .map_err(|error| wire_status(&error))?;
+        let (metadata, _, request) = request.into_parts();
+        let piece: Piece<AddressedLock> =
+            request.try_into().map_err(|error| wire_status(&error))?;
         let Piece {
             transaction,
             epoch,
@@ -128,7 +133,9 @@ impl TransactionService for Api {
             number,
             locks,
         };
-        match self.ask_open(transaction, event).await? {
+        let parent = || received(&metadata);
+        let span = self.traces.continued("AcquireLocks", transaction, parent);
+        match self.ask_open(transaction, span, event).await? {
             Reply::LocksAcquired(tokens) => {
                 let tokens = tokens.into_iter().map(Into::into).collect();
                 Ok(Response::new(v1::AcquireLocksResponse { tokens }))
@@ -142,16 +149,21 @@ impl TransactionService for Api {
         &self,
         request: Request<v1::CommitTransactionRequest>,
     ) -> Result<Response<v1::CommitTransactionResponse>, Status> {
-        let (transaction, epoch): (TransactionId, Epoch) = request
-            .into_inner()
-            .try_into()
-            .map_err(|error| wire_status(&error))?;
+        let (metadata, _, request) = request.into_parts();
+        let (transaction, epoch): (TransactionId, Epoch) =
+            request.try_into().map_err(|error| wire_status(&error))?;
         let event = |request| Event::CommitRequested {
             request,
             transaction,
             epoch,
         };
-        match self.ask(event).await.map_err(about(transaction))? {
+        let parent = || received(&metadata);
+        let span = self
+            .traces
+            .continued("CommitTransaction", transaction, parent);
+        let reply = self.ask_within(span, event).await;
+        self.traces.answered(transaction);
+        match reply.map_err(about(transaction))? {
             Reply::Finished(report) => Ok(Response::new((self.identity()?, report).into())),
             other => Err(self.misfit(&other)),
         }
@@ -163,16 +175,21 @@ impl TransactionService for Api {
         &self,
         request: Request<v1::AbortTransactionRequest>,
     ) -> Result<Response<v1::AbortTransactionResponse>, Status> {
-        let (transaction, why): (TransactionId, String) = request
-            .into_inner()
-            .try_into()
-            .map_err(|error| wire_status(&error))?;
+        let (metadata, _, request) = request.into_parts();
+        let (transaction, why): (TransactionId, String) =
+            request.try_into().map_err(|error| wire_status(&error))?;
         let event = |request| Event::AbortRequested {
             request,
             transaction,
             why,
         };
-        match self.ask(event).await.map_err(about(transaction))? {
+        let parent = || received(&metadata);
+        let span = self
+            .traces
+            .continued("AbortTransaction", transaction, parent);
+        let reply = self.ask_within(span, event).await;
+        self.traces.answered(transaction);
+        match reply.map_err(about(transaction))? {
             Reply::Finished(report) => Ok(Response::new(report.ending.into())),
             other => Err(self.misfit(&other)),
         }

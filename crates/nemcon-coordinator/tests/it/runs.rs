@@ -21,6 +21,7 @@ async fn run_all(
         .map(|(number, request)| v1::NumberedRun {
             number,
             request: Some(request),
+            trace: None,
         });
     let numbered: Vec<_> = numbered.collect();
     let frames: Vec<_> = numbered
@@ -121,6 +122,7 @@ async fn a_frame_that_cannot_be_read_ends_the_stream_behind_the_answers_to_other
         runs: vec![v1::NumberedRun {
             number,
             request: Some(request),
+            trace: None,
         }],
     };
     let good = numbered(1, request(vec![operation("a", "alice", 1)]));

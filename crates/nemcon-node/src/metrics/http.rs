@@ -20,6 +20,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::{Figures, LogPlace, Metrics, Scrape};
+use crate::node::Chain;
 use crate::server::Ready;
 
 /// Connections at a time. A few scrapers and probes need a few; others wait.
@@ -86,6 +87,7 @@ async fn converse(stream: TcpStream, scraper: Scraper) {
         .timer(TokioTimer::new())
         .serve_connection(TokioIo::new(stream), answer);
     if let Err(error) = connection.await {
+        let error = Chain(&error);
         tracing::debug!(%error, "a conversation by HTTP ended early");
     }
 }

@@ -197,14 +197,10 @@ impl Metrics {
     }
 
     fn enter_build(&self, kind: NodeKind, name: &str) -> Result<(), prometheus::Error> {
-        let kind = match kind {
-            NodeKind::Coordinator => "coordinator",
-            NodeKind::Participant => "participant",
-        };
         let opts = Opts::new("nemcon_build_info", BUILD);
         let build = IntGaugeVec::new(opts, &["kind", "name", "version"])?;
         build
-            .with_label_values(&[kind, name, env!("CARGO_PKG_VERSION")])
+            .with_label_values(&[kind.word(), name, env!("CARGO_PKG_VERSION")])
             .set(1);
         entered(&self.counted, build).map(drop)
     }

@@ -40,6 +40,8 @@ pub struct Settings {
     pub insecure: bool,
     /// A file that gets the node's URL once it serves.
     pub ready_file: Option<PathBuf>,
+    /// Where spans go, and of how many traces; off by default.
+    pub traces: nemcon_trace::Settings,
     /// Limits of the shell.
     pub limits: Limits,
     /// What is wrong with the log's disk: for tests and benchmarks.
@@ -101,6 +103,7 @@ impl Settings {
             advertise: None,
             insecure: false,
             ready_file: None,
+            traces: nemcon_trace::Settings::default(),
             limits: Limits::default(),
             faults: Faults::default(),
         }
@@ -127,6 +130,13 @@ impl Settings {
             ),
             Field::text("ready-file", "NEMCON_READY_FILE", "PATH")
                 .help("Write the node's URL to this file once it serves"),
+            Field::text("otlp-endpoint", "NEMCON_OTLP_ENDPOINT", "URL")
+                .under(TRACES)
+                .help("Send spans to this collector, by OTLP over gRPC [default: no spans are made]"),
+            Field::text("trace-ratio", "NEMCON_TRACE_RATIO", "RATIO")
+                .default("1")
+                .under(TRACES)
+                .help("The share of traces that is recorded where no caller has decided, 0 to 1"),
             Field::number("drain-seconds", "NEMCON_DRAIN_SECONDS", "N")
                 .default("9")
                 .under(LIMITS)
@@ -181,6 +191,10 @@ impl Settings {
             advertise: raw.optional("advertise", URL, url)?,
             insecure: raw.switch("insecure")?,
             ready_file: raw.optional("ready-file", "a file name", path)?,
+            traces: nemcon_trace::Settings {
+                endpoint: raw.optional("otlp-endpoint", COLLECTOR, url)?,
+                ratio: raw.required("trace-ratio", RATIO, ratio)?,
+            },
             limits: Limits {
                 inbox_events_max: usize_of(raw.number("inbox-events-max", 1..=1_000_000)?),
                 calls_in_flight_max: usize_of(raw.number("calls-in-flight-max", 1..=1_000_000)?),
@@ -238,6 +252,9 @@ impl Settings {
 /// The heading of `--help` that limits stand under.
 pub const LIMITS: &str = "Limits";
 
+/// The heading for traces.
+const TRACES: &str = "Traces";
+
 /// The heading for what nobody sets who is not trying something out.
 const EXPERIMENTS: &str = "Experiments";
 
@@ -250,6 +267,20 @@ pub fn url(text: &str) -> Option<String> {
     text.parse()
         .ok()
         .map(|address: Address| address.to_string())
+}
+
+/// What `otlp-endpoint` takes, for error messages.
+const COLLECTOR: &str = "http://HOST:PORT of a collector, for example http://127.0.0.1:4317";
+
+/// What [`ratio`] takes, for error messages.
+pub const RATIO: &str = "a number from 0 (none) to 1 (all), for example 0.01";
+
+/// Takes a share of all.
+#[must_use]
+pub fn ratio(text: &str) -> Option<f64> {
+    let ratio = text.parse().ok()?;
+    // Not a number is in no range.
+    (0.0..=1.0).contains(&ratio).then_some(ratio)
 }
 
 /// What [`http_listen`] takes, for error messages.
@@ -342,6 +373,34 @@ mod tests {
         assert_eq!(parse(&open).unwrap().http, at);
         let error = parse(&["--http-listen", "7101"]).unwrap_err();
         assert!(error.contains("127.0.0.1:7101, or none"), "{error}");
+    }
+
+    #[test]
+    fn traces_are_off_until_there_is_somewhere_to_send_them() {
+        let off = nemcon_trace::Settings::default();
+        assert_eq!(off.endpoint, None);
+        assert_eq!(parse(&[]).unwrap().traces, off);
+        let on = [
+            "--otlp-endpoint",
+            "http://collector:4317",
+            "--trace-ratio=0.25",
+        ];
+        let on = parse(&on).unwrap().traces;
+        assert_eq!(on.endpoint.as_deref(), Some("http://collector:4317"));
+        assert!((on.ratio - 0.25).abs() < f64::EPSILON);
+        for bad in ["1.01", "-0.1", "NaN", "half", ""] {
+            let error = parse(&[&format!("--trace-ratio={bad}")]).unwrap_err();
+            let names = format!("trace-ratio is {bad:?}");
+            assert!(
+                error.contains(&names) && error.contains("0 (none)"),
+                "{error}"
+            );
+        }
+        let error = parse(&["--otlp-endpoint", "collector:4317"]).unwrap_err();
+        assert!(
+            error.contains("collector:4317") && error.contains("http://127.0.0.1:4317"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -11,7 +11,8 @@ use std::sync::Arc;
 use nemcon_core::id::ParticipantName;
 use nemcon_core::participant::event::Event;
 use nemcon_core::resource::Resource;
-use nemcon_net::{NODE_MESSAGE_BYTES_MAX, frame_status, response_status, wire_status};
+use nemcon_net::trace::beside;
+use nemcon_net::{NODE_MESSAGE_BYTES_MAX, Shown, frame_status, response_status, wire_status};
 use nemcon_node::front::NoAnswer;
 use nemcon_node::replies::Told;
 use nemcon_node::stream::Requests;
@@ -26,6 +27,7 @@ use super::{Api, refused};
 use crate::decode::Decode;
 use crate::handle::{Said, Tag, misfit};
 use crate::serve::ServeResource;
+use crate::traces;
 
 /// Answers that wait for the coordinator to read them; while there are as many,
 /// nothing more is taken from it. Some frames' worth: a coordinator that reads is
@@ -73,7 +75,8 @@ impl<R: ServeResource, D: Decode<R>> Api<R, D> {
                 Ok(None) => return Ok(()),
                 // If it is the connection that broke, nobody hears the status.
                 Err(status) => {
-                    tracing::debug!(%status, "a coordinator's stream has ended");
+                    let error = Shown(&status);
+                    tracing::debug!(%error, "a coordinator's stream has ended");
                     let max = NODE_MESSAGE_BYTES_MAX;
                     let want = format_args!("an ExchangeRequest of at most {max} bytes");
                     return Err(frame_status(&status, want));
@@ -108,9 +111,11 @@ impl<R: ServeResource, D: Decode<R>> Api<R, D> {
         if let Some(no_answer) = no_answer {
             return requests.refuse(tag, refused(no_answer.into()));
         }
+        let behind = || beside(call.trace.as_ref());
+        let span = traces::begin(self.handle.tracer(), &frame, behind);
         let frame = frame.map_actions(|payload, inputs| self.decode.action(payload, inputs));
         let received = |request| Event::FrameReceived { request, frame };
-        requests.ask(tag, received).await;
+        requests.ask(tag, span, received).await;
     }
 }
 

@@ -13,13 +13,16 @@ use nemcon_core::id::RequestId;
 use nemcon_core::message::{Answer, Frame, Payload};
 use nemcon_core::participant::event::{Event, Reply};
 use nemcon_core::reason::Refusal;
+use nemcon_net::trace::received;
 use nemcon_net::{to_status, wire_status};
 use nemcon_proto::convert::WireError;
-use tonic::Status;
+use nemcon_trace::Context;
+use tonic::{Request, Status};
 
 use crate::decode::Decode;
 use crate::handle::{Handle, Said, misfit};
 use crate::serve::ServeResource;
+use crate::traces;
 
 /// All services of a participant over one machine. Cheap to clone.
 pub(crate) struct Api<R: ServeResource, D> {
@@ -37,19 +40,31 @@ impl<R: ServeResource, D> Clone for Api<R, D> {
 }
 
 impl<R: ServeResource, D: Decode<R>> Api<R, D> {
-    /// Takes a coordinator's message and waits for the answer. A refusal is an
-    /// answer like any other here.
+    /// Takes a coordinator's call by itself and waits for the answer.
+    async fn serve<W>(&self, request: Request<W>) -> Result<Answer<Payload>, Status>
+    where
+        Frame<Payload>: TryFrom<W, Error = WireError>,
+    {
+        let (metadata, _, request) = request.into_parts();
+        let behind = || received(&metadata);
+        self.answer(request.try_into(), behind).await
+    }
+
+    /// Takes a coordinator's message, sent on behalf of what `behind` reads, and waits
+    /// for the answer. A refusal is an answer like any other here.
     async fn answer(
         &self,
         frame: Result<Frame<Payload>, WireError>,
+        behind: impl FnOnce() -> Option<Context>,
     ) -> Result<Answer<Payload>, Status> {
         let frame = frame.map_err(|error| wire_status(&error))?;
+        let span = traces::begin(self.handle.tracer(), &frame, behind);
         let frame = frame.map_actions(|payload, inputs| self.decode.action(payload, inputs));
-        let received = |request| Event::FrameReceived { request, frame };
+        let event = |request| Event::FrameReceived { request, frame };
         match self
             .handle
             .front
-            .ask(received)
+            .ask_within(span, event)
             .await
             .map_err(|no| refused(no.into()))?
         {

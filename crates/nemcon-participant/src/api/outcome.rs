@@ -38,7 +38,7 @@ impl<R: ServeResource, D: Decode<R>> OutcomeService for Api<R, D> {
                 transaction,
             } => {
                 let message = ToParticipant::Inquire(transaction);
-                let answer = self.answer(Ok(Frame { header, message })).await?;
+                let answer = self.answer(Ok(Frame { header, message }), || None).await?;
                 answer
                     .try_into()
                     .map(Response::new)

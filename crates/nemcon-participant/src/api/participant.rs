@@ -23,7 +23,7 @@ impl<R: ServeResource, D: Decode<R>> ParticipantService for Api<R, D> {
         &self,
         request: Request<v1::ExecuteRequest>,
     ) -> Result<Response<v1::ExecuteResponse>, Status> {
-        let answer = self.answer(request.into_inner().try_into()).await?;
+        let answer = self.serve(request).await?;
         answer
             .try_into()
             .map(Response::new)
@@ -35,7 +35,7 @@ impl<R: ServeResource, D: Decode<R>> ParticipantService for Api<R, D> {
         &self,
         request: Request<v1::AcquireAttemptLocksRequest>,
     ) -> Result<Response<v1::AcquireAttemptLocksResponse>, Status> {
-        let answer = self.answer(request.into_inner().try_into()).await?;
+        let answer = self.serve(request).await?;
         answer
             .try_into()
             .map(Response::new)
@@ -47,7 +47,7 @@ impl<R: ServeResource, D: Decode<R>> ParticipantService for Api<R, D> {
         &self,
         request: Request<v1::GetWaitsForEdgesRequest>,
     ) -> Result<Response<v1::GetWaitsForEdgesResponse>, Status> {
-        let answer = self.answer(request.into_inner().try_into()).await?;
+        let answer = self.serve(request).await?;
         answer
             .try_into()
             .map(Response::new)
@@ -59,7 +59,7 @@ impl<R: ServeResource, D: Decode<R>> ParticipantService for Api<R, D> {
         &self,
         request: Request<v1::FailWaitRequest>,
     ) -> Result<Response<v1::FailWaitResponse>, Status> {
-        let answer = self.answer(request.into_inner().try_into()).await?;
+        let answer = self.serve(request).await?;
         answer
             .try_into()
             .map(Response::new)
@@ -71,7 +71,7 @@ impl<R: ServeResource, D: Decode<R>> ParticipantService for Api<R, D> {
         &self,
         request: Request<v1::PrepareRequest>,
     ) -> Result<Response<v1::PrepareResponse>, Status> {
-        let answer = self.answer(request.into_inner().try_into()).await?;
+        let answer = self.serve(request).await?;
         answer
             .try_into()
             .map(Response::new)
@@ -83,7 +83,7 @@ impl<R: ServeResource, D: Decode<R>> ParticipantService for Api<R, D> {
         &self,
         request: Request<v1::CommitRequest>,
     ) -> Result<Response<v1::CommitResponse>, Status> {
-        let answer = self.answer(request.into_inner().try_into()).await?;
+        let answer = self.serve(request).await?;
         answer
             .try_into()
             .map(Response::new)
@@ -95,7 +95,7 @@ impl<R: ServeResource, D: Decode<R>> ParticipantService for Api<R, D> {
         &self,
         request: Request<v1::AbortRequest>,
     ) -> Result<Response<v1::AbortResponse>, Status> {
-        let answer = self.answer(request.into_inner().try_into()).await?;
+        let answer = self.serve(request).await?;
         answer
             .try_into()
             .map(Response::new)
@@ -107,7 +107,7 @@ impl<R: ServeResource, D: Decode<R>> ParticipantService for Api<R, D> {
         &self,
         request: Request<v1::ReleaseRequest>,
     ) -> Result<Response<v1::ReleaseResponse>, Status> {
-        let answer = self.answer(request.into_inner().try_into()).await?;
+        let answer = self.serve(request).await?;
         answer
             .try_into()
             .map(Response::new)
@@ -119,7 +119,7 @@ impl<R: ServeResource, D: Decode<R>> ParticipantService for Api<R, D> {
         &self,
         request: Request<v1::CommitOnePhaseRequest>,
     ) -> Result<Response<v1::CommitOnePhaseResponse>, Status> {
-        let answer = self.answer(request.into_inner().try_into()).await?;
+        let answer = self.serve(request).await?;
         answer
             .try_into()
             .map(Response::new)
@@ -132,7 +132,7 @@ impl<R: ServeResource, D: Decode<R>> ParticipantService for Api<R, D> {
         &self,
         request: Request<v1::GetStatusRequest>,
     ) -> Result<Response<v1::GetStatusResponse>, Status> {
-        let answer = self.answer(request.into_inner().try_into()).await?;
+        let answer = self.serve(request).await?;
         let named = (self.handle.name(), answer);
         named.try_into().map(Response::new).map_err(response_status)
     }

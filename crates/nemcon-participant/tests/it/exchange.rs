@@ -18,6 +18,7 @@ fn call(number: u64, request: convert::Request) -> v1::ExchangeCall {
     v1::ExchangeCall {
         number,
         request: Some(request),
+        trace: None,
     }
 }
 
@@ -62,6 +63,7 @@ async fn each_call_of_a_frame_has_its_own_answer_and_a_bad_one_harms_no_other() 
             v1::ExchangeCall {
                 number: 9,
                 request: None,
+                trace: None,
             },
             call(10, node.commit_request()),
         ],
@@ -148,6 +150,7 @@ async fn a_frame_that_cannot_be_read_ends_the_stream_and_is_told_what_is_wrong()
     let garbled = v1::ExchangeCall {
         number: 7,
         request: None,
+        trace: None,
     };
     let status = ends_with(&node, vec![garbled]).await;
     assert_eq!(status.code(), Code::InvalidArgument, "{status:?}");

@@ -7,7 +7,7 @@ use nemcon_core::id::{Boot, Lsn, ParticipantName, TransactionId};
 use nemcon_core::message::{Alone, Answer, Outcome, Payload, Trace, Vote};
 use nemcon_core::reason::Refusal;
 
-use super::error::{WireError, choice, counted};
+use super::error::{WireError, choice, counted, kind_of};
 use super::frame::{number, operations_hash};
 use super::id::attempt;
 use super::lock::{report, tokens, tokens_there};
@@ -37,7 +37,7 @@ impl NoResponse {
             Answer::Refused { refusal, .. } => Self::Refused(refusal),
             other => Self::Mismatched {
                 response,
-                answer: format!("{other:?}"),
+                answer: kind_of(&other),
             },
         }
     }

@@ -67,6 +67,16 @@ impl WireError {
     }
 }
 
+/// Which of several things something is, by the name of its variant, and nothing of
+/// what is in it: that may be what people send and store, and has no place in a log.
+#[must_use]
+pub fn kind_of(value: &impl Debug) -> String {
+    let shown = format!("{value:?}");
+    let is_name = |letter: char| letter.is_alphanumeric() || letter == '_';
+    let end = shown.find(|letter| !is_name(letter));
+    shown[..end.unwrap_or(shown.len())].to_owned()
+}
+
 /// Lets a path grow on the way out of nested messages.
 pub(super) trait Within {
     /// Says that the field lies inside `outer`.
@@ -131,6 +141,18 @@ pub(super) fn counted(number: u64, field: &str) -> Result<u64, WireError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_kind_is_named_without_what_is_in_it() {
+        let held = Some("correct horse");
+        assert_eq!(kind_of(&held), "Some");
+        assert_eq!(kind_of(&held.filter(|_| false)), "None");
+        assert_eq!(
+            kind_of(&WireError::missing("account", "a name")),
+            "WireError"
+        );
+        assert_eq!(kind_of(&"correct horse"), "");
+    }
 
     #[test]
     fn it_reads_as_a_sentence() {

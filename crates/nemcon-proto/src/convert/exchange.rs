@@ -8,7 +8,7 @@ use nemcon_core::message::{Answer, Call, Frame, Payload};
 use tonic::{Code, Status};
 
 use super::answer::{NoResponse, waits};
-use super::error::WireError;
+use super::error::{WireError, kind_of};
 use super::frame::Request;
 use crate::v1;
 use crate::v1::exchange_answer::Response;
@@ -151,11 +151,7 @@ pub fn returned(
         (Call::FailWait(_), Some(Response::FailWait(it))) => it.try_into()?,
         (call, Some(other)) => {
             let allowed = format_args!("a response to {call:?}");
-            return Err(WireError::new(
-                "response",
-                format_args!("{other:?}"),
-                allowed,
-            ));
+            return Err(WireError::new("response", kind_of(&other), allowed));
         }
         (call, None) => {
             let allowed = format!("a response to {call:?}");

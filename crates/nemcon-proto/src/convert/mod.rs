@@ -26,7 +26,7 @@ mod value;
 
 pub use admin::{Damage, HeuristicReport, Registration, Removal, Resolution};
 pub use answer::{NoResponse, traced, waits};
-pub use error::WireError;
+pub use error::{WireError, kind_of};
 pub use exchange::{Method, asked, responded, returned, status};
 pub use frame::Request;
 pub use id::{address, coordinator_id, participant_id, participant_name, transaction_id};

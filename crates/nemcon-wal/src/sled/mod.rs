@@ -37,7 +37,7 @@ pub use self::space::{BALLAST_BYTES, free_bytes};
 use self::store::SledStore;
 use crate::backup::source::Wanted;
 use crate::backup::{BackupError, PinLimits, Sink};
-use crate::error::{LogError, OpenError};
+use crate::error::{Chain, LogError, OpenError};
 use crate::faults::{Faults, Faulty};
 use crate::recover::{Opened, recover};
 use crate::writer::{Command, Limits, Writer};
@@ -271,7 +271,7 @@ impl Drop for SledLog {
         if self.thread.is_some()
             && let Err(error) = self.join(Stop::Abruptly)
         {
-            tracing::debug!(%error, "log dropped after it had failed");
+            tracing::debug!(error = %Chain(&error), "log dropped after it had failed");
         }
     }
 }
