@@ -23,6 +23,8 @@ pub enum Stream {
     Nodes,
     /// What streams do.
     Frames,
+    /// What a crowd wants.
+    Crowd,
 }
 
 /// A stream of chance.

@@ -18,11 +18,17 @@ pub(super) struct Wanted {
     /// Which faults there may be; all if not given, none with `none`.
     #[arg(long, value_name = "KIND,…", value_delimiter = ',', value_parser = kind)]
     faults: Option<Vec<Option<Kind>>>,
+    /// Everybody wants many locks of few keys at a time.
+    #[arg(long)]
+    crowded: bool,
 }
 
 impl Wanted {
     pub(super) fn wishes(&self) -> Wishes {
-        let mut wishes = Wishes::default();
+        let mut wishes = Wishes {
+            crowded: self.crowded,
+            ..Wishes::default()
+        };
         if let Some((coordinators, participants)) = self.nodes {
             wishes.coordinators = Some(coordinators);
             wishes.participants = Some(participants);
@@ -45,6 +51,9 @@ impl Wanted {
                 .map(|kind| kind.map_or("none", kind_name))
                 .collect();
             text += &format!(" --faults {}", names.join(","));
+        }
+        if self.crowded {
+            text += " --crowded";
         }
         text
     }

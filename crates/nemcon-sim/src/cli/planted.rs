@@ -39,6 +39,8 @@ enum Caught {
         seed: u64,
         /// Without faults.
         calm: bool,
+        /// Where everybody wants the same.
+        crowded: bool,
         events: u64,
     },
     /// A run of the small world of sagas.
@@ -59,10 +61,12 @@ impl Caught {
                 invariant,
                 seed,
                 calm,
+                crowded,
                 events,
             } => {
                 let calm = if *calm { ", no faults" } else { "" };
-                format!("{name:<34} {invariant:<28} seed {seed:<7} event {events}{calm}")
+                let crowded = if *crowded { ", crowded" } else { "" };
+                format!("{name:<34} {invariant:<28} seed {seed:<7} event {events}{calm}{crowded}")
             }
             Self::Sagas { broken, seed } => format!("{name:<34} {broken} (sagas, graph {seed})"),
             Self::Model {
@@ -79,6 +83,7 @@ impl Caught {
                 invariant,
                 seed,
                 calm,
+                crowded,
                 events,
             } => json!({
                 "name": bug.name(),
@@ -86,6 +91,7 @@ impl Caught {
                 "invariant": invariant,
                 "seed": seed,
                 "faults": !calm,
+                "crowded": crowded,
                 "events": events,
             }),
             Self::Sagas { broken, seed } => json!({
@@ -158,6 +164,9 @@ const FEW: u64 = 2_000;
 /// Seeds that are cheaper than all schedules of the larger scenarios.
 const MANY: u64 = 20_000;
 
+/// Crowds, each of which costs as much as a hundred other seeds.
+const CROWDS: u64 = 200;
+
 /// Graphs whose sagas are run with every injection.
 const SAGAS: u64 = 2_000;
 
@@ -170,6 +179,12 @@ fn catch(bug: Bug, seeds: u64) -> Option<Caught> {
     let calm = Wishes {
         faults: Vec::new(),
         ..Wishes::default()
+    };
+    let crowded = Wishes {
+        participants: Some(2),
+        coordinators: Some(2),
+        crowded: true,
+        ..calm.clone()
     };
     let seeded = |from: u64, to: u64| {
         let range = from.min(seeds)..to.min(seeds);
@@ -185,13 +200,14 @@ fn catch(bug: Bug, seeds: u64) -> Option<Caught> {
         .or_else(|| seeded(0, FEW))
         .or_else(|| in_model(bug, small))
         .or_else(|| seeded(FEW, MANY))
+        .or_else(|| in_campaign(bug, 0..CROWDS.min(seeds), crowded))
         .or_else(|| in_model(bug, Scenario::large()))
         .or_else(|| in_model(bug, larger))
         .or_else(|| seeded(MANY, seeds))
 }
 
 fn in_campaign(bug: Bug, seeds: Range<u64>, wishes: Wishes) -> Option<Caught> {
-    let calm = wishes.faults.is_empty();
+    let (calm, crowded) = (wishes.faults.is_empty(), wishes.crowded);
     let campaign = Campaign {
         first: seeds.start,
         end: seeds.end,
@@ -206,6 +222,7 @@ fn in_campaign(bug: Bug, seeds: Range<u64>, wishes: Wishes) -> Option<Caught> {
         invariant: failure.invariant,
         seed,
         calm,
+        crowded,
         events: failure.event,
     })
 }

@@ -1,10 +1,47 @@
 //! Draws what a run is going to be.
 
 use super::{
-    Claim, Claims, Data, Kind, Manner, Moment, Ms, Order, PIECE_STEPS, Place, Remains, Shape, Step,
-    What, Wishes, Wrong,
+    Claim, Claims, Data, Kind, Manner, Moment, Ms, Order, PIECE_STEPS, Place, Plan, Remains, Shape,
+    Step, What, Wishes, Wrong,
 };
-use crate::chance::Chance;
+use crate::chance::{Chance, Stream};
+
+/// Keys of each participant where it is crowded.
+const CROWDED_KEYS: u8 = 4;
+
+/// How long a crowd comes.
+const CROWDED_MS: Ms = 3_000;
+
+impl Plan {
+    /// Lets everybody want several of few lists in a short time, over a slow network.
+    pub(super) fn crowd(&mut self) {
+        let mut chance = Chance::new(self.seed, Stream::Crowd);
+        let shape = &mut self.shape;
+        (shape.data, shape.keys) = (Data::Lists, CROWDED_KEYS);
+        (shape.length_ms, shape.delay_ms) = (CROWDED_MS, 60);
+        shape.timeout_ms = 10_000;
+        shape.lock_wait_ms = [200, 1_000][chance.place(2)];
+        let participants = shape.participants;
+        let more = self.orders.clone();
+        self.orders.extend(more);
+        for order in &mut self.orders {
+            order.at_ms = chance.below(CROWDED_MS);
+            order.steps = (0..chance.between(3, 6))
+                .map(|_| Step {
+                    at: chance.place(participants),
+                    key: chance.below(u64::from(CROWDED_KEYS)) as u8,
+                    what: What::Append,
+                })
+                .collect();
+            order.claims.clear();
+            order.reruns = true;
+        }
+        self.orders.sort_by_key(|order| order.at_ms);
+        for fault in &mut self.faults {
+            fault.at_ms = fault.at_ms.min(CROWDED_MS);
+        }
+    }
+}
 
 impl Shape {
     pub(super) fn draw(chance: &mut Chance, wishes: &Wishes) -> Self {

@@ -64,6 +64,9 @@ pub struct Wishes {
     pub coordinators: Option<usize>,
     /// Which faults there may be.
     pub faults: Vec<Kind>,
+    /// Everybody wants many locks of few keys at a time: waits follow each other, and
+    /// deadlocks hang together.
+    pub crowded: bool,
 }
 
 impl Default for Wishes {
@@ -72,6 +75,7 @@ impl Default for Wishes {
             participants: None,
             coordinators: None,
             faults: Kind::ALL.to_vec(),
+            crowded: false,
         }
     }
 }
@@ -482,13 +486,17 @@ impl Plan {
             }
         }
         faults.sort_by_key(|fault| fault.at_ms);
-        Self {
+        let mut plan = Self {
             seed,
             shape,
             orders,
             faults,
             left_out: BTreeSet::new(),
+        };
+        if wishes.crowded {
+            plan.crowd();
         }
+        plan
     }
 
     /// Whether somebody decides by hand, or may lose what was promised: then

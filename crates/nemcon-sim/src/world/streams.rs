@@ -603,6 +603,7 @@ mod tests {
             participants: Some(2),
             coordinators: Some(1),
             faults: Vec::new(),
+            ..Wishes::default()
         };
         let mut plan = Plan::draw(1, &wishes);
         plan.shape.streams = 1_000;

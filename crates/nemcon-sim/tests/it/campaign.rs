@@ -120,6 +120,20 @@ fn without_faults_all_is_well() {
 }
 
 #[test]
+fn a_crowd_finds_its_way() {
+    let wishes = Wishes {
+        faults: Vec::new(),
+        participants: Some(2),
+        coordinators: Some(2),
+        crowded: true,
+    };
+    let result = run(0, 30, wishes);
+    assert_eq!(result.failures, []);
+    assert!(result.coverage.reasons.contains_key("DEADLOCK"));
+    assert!(result.coverage.outcomes.contains_key("committed"));
+}
+
+#[test]
 fn each_kind_of_fault_can_come_alone() {
     for kind in Kind::ALL {
         let wishes = Wishes {
