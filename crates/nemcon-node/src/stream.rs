@@ -271,7 +271,7 @@ mod tests {
         gate.open();
         let front = Front::<RequestId, &str>::new(inbox, gate);
         let ask = async |requests: Requests<_, _, u64>| {
-            requests.ask(7, |id| id).await;
+            requests.ask(7, None, |id| id).await;
             Err(Status::invalid_argument("no frame"))
         };
         let mut answers = Requests::begin(&front, pack, ask).unwrap();
