@@ -25,9 +25,11 @@ use crate::{LogEvent, Notify, RECORD_BYTES_MAX, value};
 pub struct Limits {
     /// Bytes of a page that holds more than one record.
     ///
-    /// 7 KiB by default. sled rewrites a tree node of up to 17 values at once
-    /// and puts it into a file of its own when it exceeds 128 KiB; seventeen
-    /// pages of 7 KiB just stay below.
+    /// 5 KiB by default. sled rewrites a tree node of up to 17 values at once and
+    /// puts it into a file of its own when it exceeds 128 KiB; seventeen pages of
+    /// 7 KiB just stay below. And it keeps a node in each of 256 places of its
+    /// cache, whatever its limit: a busy bank takes 3 MB less of memory with 5 KiB
+    /// than with 7, and hardly more of the processor.
     pub page_bytes_max: usize,
     /// Bytes of full pages that wait in memory while nobody asks for a flush;
     /// beyond, they are given to the store, still not durable. 64 KiB.
@@ -46,7 +48,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            page_bytes_max: 7 << 10,
+            page_bytes_max: 5 << 10,
             unflushed_bytes_max: 64 << 10,
             removed_pages_max: 32,
             free_bytes_min: 64 << 20,
