@@ -52,6 +52,10 @@ mod whom;
 
 use std::process::ExitCode;
 
+/// See `docs/decisions/0013-allocator.md`.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     cli::main()
 }

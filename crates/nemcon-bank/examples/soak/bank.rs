@@ -33,9 +33,9 @@ use nemcon_node::driver::Perform;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-use crate::Failure;
-use crate::measure::{Passed, Reopened, Watch, peak_bytes};
-use crate::stage::{Chance, open, play};
+use super::Failure;
+use super::measure::{Passed, Reopened, Watch, peak_bytes};
+use super::stage::{Chance, open, play};
 
 const ACCOUNTS: u64 = 100_000;
 

@@ -22,9 +22,9 @@ use nemcon_node::driver::Perform;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-use crate::Failure;
-use crate::measure::{Passed, Reopened, Watch, peak_bytes};
-use crate::stage::{Chance, open, play};
+use super::Failure;
+use super::measure::{Passed, Reopened, Watch, peak_bytes};
+use super::stage::{Chance, open, play};
 
 /// Transactions in flight.
 const IN_FLIGHT: u64 = 512;

@@ -91,7 +91,7 @@ fn wish() -> Result<Wish, Failure> {
     Ok(wish)
 }
 
-fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     let started = Instant::now();
     let kept = wish().and_then(|wish| soak(&wish, started));
     match kept {

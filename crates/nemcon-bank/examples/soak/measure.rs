@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crate::Failure;
+use super::Failure;
 
 /// How often one looks at the data directory.
 const LOOK_EVERY: Duration = Duration::from_millis(200);

@@ -12,7 +12,7 @@ use nemcon_wal::checkpoint::Due;
 use nemcon_wal::{Options, Recovery, SledLog};
 use tokio::sync::{Notify, mpsc};
 
-use crate::Failure;
+use super::Failure;
 
 /// Opens the log in `dir` and replays it into `machine`.
 pub(crate) fn open<M, P>(dir: &Path, machine: M, player: P) -> Result<Driver<M, P>, Failure>
