@@ -38,12 +38,11 @@ pub struct Pieces {
 
 impl Default for Pieces {
     /// 256 records are about a third of a millisecond of work, so that a checkpoint
-    /// of a million never holds a transaction up; 128 values, for the same reason: an
-    /// account with many movements has 5 KiB.
+    /// of a million never holds a transaction up; 512 values for the same reason.
     fn default() -> Self {
         Self {
             records: 256,
-            values: 128,
+            values: 512,
         }
     }
 }

@@ -181,8 +181,17 @@ impl SledStore {
         }
     }
 
-    fn read<'a>(&'a self, tree: &Tree) -> impl DoubleEndedIterator<Item = Entry<IVec>> + use<'a> {
-        Guarded::new(tree).map(|entry| entry.map_err(|error| refused(&self.directory.path, &error)))
+    /// All of a tree, while sled lets go of what has been read: see [`LOOKS`].
+    fn read_and_let_go<'a>(
+        &'a self,
+        tree: &'a Tree,
+    ) -> impl DoubleEndedIterator<Item = Entry<IVec>> + use<'a> {
+        let refused = |error| refused(&self.directory.path, &error);
+        Guarded::new(tree).map(move |entry| {
+            let (key, value) = entry.map_err(refused)?;
+            guarded(|| look_at(tree, &key)).map_err(refused)?;
+            Ok((key, value))
+        })
     }
 }
 
@@ -318,7 +327,7 @@ impl Store for SledStore {
     }
 
     fn pages(&self) -> impl DoubleEndedIterator<Item = Entry<IVec>> {
-        self.read(&self.log)
+        self.read_and_let_go(&self.log)
     }
 
     fn values_after(&self, after: Option<&[u8]>) -> impl Iterator<Item = Entry<IVec>> {
@@ -339,12 +348,7 @@ impl Store for SledStore {
     }
 
     fn values(&self) -> impl Iterator<Item = Entry<IVec>> {
-        self.read(&self.data).map(|entry| {
-            let (key, value) = entry?;
-            guarded(|| look_at(&self.data, &key))
-                .map_err(|error| refused(&self.directory.path, &error))?;
-            Ok((key, value))
-        })
+        self.read_and_let_go(&self.data)
     }
 }
 
