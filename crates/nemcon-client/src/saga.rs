@@ -228,6 +228,13 @@ impl SagaWatch {
                 let view = View::try_from(response)
                     .map_err(|error| ClientError::unreadable(&self.address, &error))?;
                 self.over = matches!(view.state, State::Completed | State::Compensated);
+                if self.over {
+                    // The coordinator has nothing more to say and closes the stream. A
+                    // stream that is dropped before that is reset, and a connection on
+                    // which that happens a thousand times is given up, with all calls
+                    // that are in flight on it.
+                    let _ = self.views.message().await;
+                }
                 Ok(Some(view))
             }
             Err(status) => Err(match Refused::read(&status) {

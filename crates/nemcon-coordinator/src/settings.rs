@@ -23,6 +23,10 @@ pub struct Settings {
     pub remember_for: Span,
     /// How many outcomes are remembered.
     pub remember_max: usize,
+    /// How long sagas that ended are remembered.
+    pub remember_sagas_for: Span,
+    /// How many sagas that ended are remembered.
+    pub remember_sagas_max: usize,
     /// How many transactions may run at a time.
     pub running_max: usize,
     /// How many of the last transactions the figures of the window cover.
@@ -44,6 +48,8 @@ impl Settings {
             lock_wait: machine.lock_wait,
             remember_for: machine.remember_for,
             remember_max: machine.remember_max,
+            remember_sagas_for: machine.remember_sagas_for,
+            remember_sagas_max: machine.remember_sagas_max,
             running_max: machine.running_max,
             statistics_window: machine.statistics_window,
             look_after: machine.look_after,
@@ -71,6 +77,14 @@ impl Settings {
                 .default("1000000")
                 .under(LIMITS)
                 .help("How many outcomes are remembered"),
+            Field::number("remember-sagas-seconds", "NEMCON_REMEMBER_SAGAS_SECONDS", "N")
+                .default("86400")
+                .under(LIMITS)
+                .help("How long sagas that ended are remembered"),
+            Field::number("remember-sagas-max", "NEMCON_REMEMBER_SAGAS_MAX", "N")
+                .default("10000")
+                .under(LIMITS)
+                .help("How many sagas that ended are remembered, beside 64 MiB of them"),
             Field::number("running-max", "NEMCON_RUNNING_MAX", "N")
                 .default("10000")
                 .under(LIMITS)
@@ -105,6 +119,10 @@ impl Settings {
             lock_wait: Span(raw.number("lock-wait-ms", 0..=limits::DEADLINE_MAX.0)?),
             remember_for: Span::from_secs(raw.number("remember-seconds", 1..=31_536_000)?),
             remember_max: count("remember-max", 1..=100_000_000)?,
+            remember_sagas_for: Span::from_secs(
+                raw.number("remember-sagas-seconds", 1..=31_536_000)?,
+            ),
+            remember_sagas_max: count("remember-sagas-max", 1..=10_000_000)?,
             running_max: count("running-max", 1..=1_000_000)?,
             statistics_window: count("statistics-window", 1..=statistics::WINDOW_MAX as u64)?,
             look_after: Some(Span(
@@ -123,6 +141,8 @@ impl Settings {
             lock_wait: self.lock_wait,
             remember_for: self.remember_for,
             remember_max: self.remember_max,
+            remember_sagas_for: self.remember_sagas_for,
+            remember_sagas_max: self.remember_sagas_max,
             running_max: self.running_max,
             statistics_window: self.statistics_window,
             look_after: self.look_after,

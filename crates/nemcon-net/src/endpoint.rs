@@ -57,6 +57,11 @@ pub const STREAMS_MAX: u32 = 10_000;
 /// Set [`MESSAGE_BYTES_MAX`] on the generated client as well: it is a limit of
 /// the codec, not of the channel.
 ///
+/// A call that is abandoned resets its stream, and what the peer had under way for it
+/// counts as an error of the peer. The usual limit of 1,024 of these would end the
+/// connection, with all other calls on it, after so many time-outs in its life. It is
+/// there against hostile peers; ours are those that we chose to call.
+///
 /// # Panics
 /// Outside a tokio runtime.
 #[must_use]
@@ -67,6 +72,7 @@ pub fn channel(address: &Address) -> Channel {
         .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
         .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
         .keep_alive_while_idle(true)
+        .http2_max_local_error_reset_streams(None)
         .connect_lazy()
 }
 

@@ -187,6 +187,8 @@ pub enum Timer {
     SagaStep(SagaId, u32),
     /// A saga's time is up.
     SagaLimit(SagaId),
+    /// A saga that ended has been remembered for long enough.
+    ForgetSagas,
 }
 
 /// Shorthand for a coordinator's outputs.
@@ -338,6 +340,7 @@ impl Coordinator {
             Timer::Look => self.look_is_due(now, out),
             Timer::SagaStep(saga, step) => self.saga_step_is_due(saga, step),
             Timer::SagaLimit(saga) => self.saga_time_is_up(now, saga, out),
+            Timer::ForgetSagas => self.forget_sagas(now, out),
         }
     }
 

@@ -308,6 +308,7 @@ impl Subject for Coordinator {
                     format!("the pause of step {step} of saga {saga}")
                 }
                 coordinator::Timer::SagaLimit(saga) => format!("the time limit of saga {saga}"),
+                coordinator::Timer::ForgetSagas => String::from("the end of a saga's memory"),
             })
     }
 

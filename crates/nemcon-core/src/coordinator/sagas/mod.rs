@@ -14,6 +14,7 @@
 //! the sagas that are due go on. So there is one place that says what comes next, and
 //! a restart begins with making all of them due.
 
+mod past;
 mod queue;
 mod requests;
 mod tries;
@@ -36,6 +37,7 @@ use crate::reason::{Reason, Refusal};
 use crate::saga::{Ended, Fact, Graph, Kept, Saga, State, StepState, Way};
 use crate::time::{Millis, Span};
 
+use past::{Bounds, Past};
 use queue::Queue;
 
 /// All sagas that run or are remembered.
@@ -51,13 +53,11 @@ pub(super) struct Sagas {
     /// Steps whose pause is over.
     awake: BTreeSet<(SagaId, usize)>,
     /// Those that have ended.
-    ended: BTreeSet<SagaId>,
+    past: Past,
     /// Those that people have been told wait for them.
     alarmed: BTreeSet<SagaId>,
     /// Bytes that those hold that have not ended.
     bytes: usize,
-    /// Bytes that those hold that have.
-    ended_bytes: usize,
     /// Ids up to this time may have been forgotten.
     forgotten: Millis,
 }
@@ -70,10 +70,9 @@ impl Fingerprint for Sagas {
             due: _,
             queue,
             awake,
-            ended: _,
+            past: _,
             alarmed,
             bytes: _,
-            ended_bytes: _,
             forgotten,
         } = self;
         all.len().hash(into);
@@ -97,7 +96,7 @@ impl Sagas {
 
     /// How many have not ended.
     pub(super) fn running(&self) -> usize {
-        self.all.len() - self.ended.len()
+        self.all.len() - self.past.len()
     }
 
     /// A saga that names the participant and has not ended.
@@ -119,9 +118,8 @@ impl Sagas {
 
     /// Counts a saga in, as it is now.
     fn count(&mut self, id: SagaId, saga: &Saga) {
-        if saga.body().end.is_some() {
-            self.ended.insert(id);
-            self.ended_bytes += saga.bytes();
+        if let Some(end) = saga.body().end {
+            self.past.insert(id, end.at, saga.bytes());
         } else {
             self.bytes += saga.bytes();
         }
@@ -129,12 +127,11 @@ impl Sagas {
 
     /// Counts a saga out, as it was until now.
     fn discount(&mut self, id: SagaId, saga: &Saga) {
-        let bytes = if self.ended.remove(&id) {
-            &mut self.ended_bytes
+        if let Some(end) = saga.body().end {
+            self.past.remove(id, end.at, saga.bytes());
         } else {
-            &mut self.bytes
-        };
-        *bytes = bytes.saturating_sub(saga.bytes());
+            self.bytes = self.bytes.saturating_sub(saga.bytes());
+        }
     }
 
     fn remove(&mut self, id: SagaId) {
@@ -459,11 +456,9 @@ impl Coordinator {
         self.forget_sagas(now, out);
     }
 
-    /// Forgets sagas that ended, lowest id first, where they are too many, too large
-    /// or too old: then one time stands for all that were forgotten. Those that have
-    /// only just ended are spared, however long they took, so that whoever waits for
-    /// one sees how; but not if they alone are twice too much.
-    fn forget_sagas(&mut self, now: Millis, out: &mut Output) {
+    /// Forgets sagas that ended, where they are too many, too large or too old: then
+    /// one time stands for all that were forgotten.
+    pub(super) fn forget_sagas(&mut self, now: Millis, out: &mut Output) {
         while let Some(id) = self.saga_to_forget(now) {
             self.sagas.remove(id);
             self.sagas.set_forgotten(id.minted_at());
@@ -472,26 +467,31 @@ impl Coordinator {
                 fact: Box::new(Fact::Forgotten),
             });
         }
+        // Also where no saga begins or ends any more.
+        if let Some(at) = self.first_saga_is_old_at()
+            && !self.timers.is_armed(&Timer::ForgetSagas)
+        {
+            self.timers.arm(Timer::ForgetSagas, at);
+        }
     }
 
-    fn saga_to_forget(&self, now: Millis) -> Option<SagaId> {
-        let age = |id: &SagaId| {
-            let end = self.sagas.get(*id).and_then(|saga| saga.body().end);
-            end.map_or(Span(u64::MAX), |end| now.since(end.at))
-        };
-        let (count, bytes) = (self.sagas.ended.len(), self.sagas.ended_bytes);
-        let count_max = self.settings.remember_sagas_max;
-        let bytes_max = self.settings.remember_saga_bytes_max;
-        let mut ended = self.sagas.ended.iter();
-        let first = ended.clone().next()?;
-        let too_old = age(first) > self.settings.remember_sagas_for;
-        if too_old || count > count_max.saturating_mul(2) || bytes > bytes_max.saturating_mul(2) {
-            Some(*first)
-        } else if count > count_max || bytes > bytes_max {
-            ended.find(|id| age(id) > JUST_ENDED).copied()
-        } else {
-            None
+    fn saga_to_forget(&mut self, now: Millis) -> Option<SagaId> {
+        if self.first_saga_is_old_at()? <= now {
+            return self.sagas.past.first();
         }
+        let bounds = Bounds {
+            count_max: self.settings.remember_sagas_max,
+            bytes_max: self.settings.remember_saga_bytes_max,
+        };
+        self.sagas.past.too_much(now, bounds)
+    }
+
+    /// When the saga that is to be forgotten first will have been remembered for long
+    /// enough.
+    fn first_saga_is_old_at(&self) -> Option<Millis> {
+        let first = self.sagas.past.first()?;
+        let end = self.sagas.get(first)?.body().end?;
+        Some(end.at + self.settings.remember_sagas_for + Span(1))
     }
 
     /// Looks at a saga when its time is up: later, or now.
@@ -532,9 +532,6 @@ impl Coordinator {
         !matches!(self.drain, Drain::No)
     }
 }
-
-/// How long a saga that ended is spared from being forgotten for its number.
-const JUST_ENDED: Span = Span::from_secs(60);
 
 /// Why a saga has to go back, if it has to.
 fn failure(saga: &Saga) -> Option<Cause> {

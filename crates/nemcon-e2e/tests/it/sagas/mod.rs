@@ -2,6 +2,7 @@
 
 mod kill;
 mod trip;
+mod watch;
 
 use nemcon_client::{Ending, Transaction, operation, result};
 use nemcon_proto::inventory::v1;
