@@ -77,10 +77,14 @@ impl Settings {
                 .default("1000000")
                 .under(LIMITS)
                 .help("How many outcomes are remembered"),
-            Field::number("remember-sagas-seconds", "NEMCON_REMEMBER_SAGAS_SECONDS", "N")
-                .default("86400")
-                .under(LIMITS)
-                .help("How long sagas that ended are remembered"),
+            Field::number(
+                "remember-sagas-seconds",
+                "NEMCON_REMEMBER_SAGAS_SECONDS",
+                "N",
+            )
+            .default("86400")
+            .under(LIMITS)
+            .help("How long sagas that ended are remembered"),
             Field::number("remember-sagas-max", "NEMCON_REMEMBER_SAGAS_MAX", "N")
                 .default("10000")
                 .under(LIMITS)

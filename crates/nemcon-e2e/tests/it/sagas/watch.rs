@@ -1,9 +1,10 @@
 //! Watching sagas.
 
-use nemcon_core::saga::{Definition, Operation, Retry, State, Step};
 use nemcon_client::{NewSaga, Transaction};
 use nemcon_core::message::Payload;
-use nemcon_proto::bank::v1::GetBalance;
+use nemcon_core::saga::{Definition, Operation, Retry, State, Step};
+use nemcon_proto::bank::v1::Read;
+use nemcon_proto::convert::Change;
 use prost::{Message, Name};
 
 use crate::cluster::{Cluster, name};
@@ -11,8 +12,8 @@ use crate::cluster::{Cluster, name};
 /// More than HTTP/2 lets go by before it gives up a connection: 1,024 in its life.
 const WATCHES: usize = 1_500;
 
-fn look() -> GetBalance {
-    GetBalance {
+fn look() -> Read {
+    Read {
         account: "alice".into(),
     }
 }
@@ -32,7 +33,7 @@ async fn watches_that_are_given_up_take_no_connection_with_them() {
             operations: vec![Operation {
                 participant: name("bank-a"),
                 action: Payload {
-                    type_url: GetBalance::type_url(),
+                    type_url: Read::type_url(),
                     value: look().encode_to_vec(),
                 },
                 read_only: true,
@@ -61,8 +62,8 @@ async fn watches_that_are_given_up_take_no_connection_with_them() {
     client.run(&seen).await.unwrap();
     loop {
         match others.next().await.unwrap().expect("it goes on") {
-            nemcon_proto::convert::Change::Transaction(view) if view.transaction == seen.id => return,
-            nemcon_proto::convert::Change::Transaction(_) | nemcon_proto::convert::Change::Missed(_) => {}
+            Change::Transaction(view) if view.transaction == seen.id => return,
+            Change::Transaction(_) | Change::Missed(_) => {}
         }
     }
 }
