@@ -74,19 +74,32 @@ pub struct Checkpoints<C> {
     due: Due,
     pieces: Pieces,
     /// Appended since the last checkpoint began, its own records aside.
-    records: u64,
-    bytes: u64,
-    /// How many records the last checkpoint repeated.
-    repeated: u64,
+    appended: Volume,
+    /// What the last checkpoint repeated.
+    repeated: Volume,
     phase: Phase<C>,
     /// The log has not taken in the last piece yet.
     is_held: bool,
 }
 
+/// Some records.
+#[derive(Clone, Copy, Debug, Default)]
+struct Volume {
+    records: u64,
+    bytes: u64,
+}
+
+impl Volume {
+    const fn add(&mut self, records: u64, bytes: u64) {
+        self.records += records;
+        self.bytes += bytes;
+    }
+}
+
 #[derive(Debug)]
 enum Phase<C> {
     Idle,
-    Copying { cursor: C, repeated: u64 },
+    Copying { cursor: C, repeated: Volume },
     WritingBack,
     Closing,
 }
@@ -98,9 +111,14 @@ impl<C: Default> Checkpoints<C> {
         Self {
             due,
             pieces,
-            records: 0,
-            bytes: 0,
-            repeated: 0,
+            appended: Volume {
+                records: 0,
+                bytes: 0,
+            },
+            repeated: Volume {
+                records: 0,
+                bytes: 0,
+            },
             phase: Phase::Idle,
             is_held: false,
         }
@@ -108,8 +126,7 @@ impl<C: Default> Checkpoints<C> {
 
     /// Counts what a restart would have to replay.
     pub const fn appended(&mut self, records: u64, bytes: u64) {
-        self.records += records;
-        self.bytes += bytes;
+        self.appended.add(records, bytes);
     }
 
     /// The log has taken in the last piece.
@@ -133,10 +150,18 @@ impl<C: Default> Checkpoints<C> {
     }
 
     /// With more live records than the limit, a checkpoint after each `limit`
-    /// would repeat the same ones over and over; so at least as many new ones
-    /// come between two checkpoints as the last one repeated.
+    /// would repeat the same ones over and over; so at least as many new ones, and
+    /// as many bytes of them, come between two checkpoints as the last one repeated.
     fn is_due(&self) -> bool {
-        self.records >= self.due.records.max(self.repeated) || self.bytes >= self.due.bytes
+        let Self {
+            due,
+            appended,
+            repeated,
+            ..
+        } = self;
+        appended.bytes >= repeated.bytes
+            && (appended.records >= due.records.max(repeated.records)
+                || appended.bytes >= due.bytes)
     }
 
     /// Does one piece of work, if there is one.
@@ -153,10 +178,10 @@ impl<C: Default> Checkpoints<C> {
             Phase::Copying { .. } | Phase::WritingBack if self.is_held => {}
             Phase::Idle if due => {
                 log.begin_checkpoint();
-                (self.records, self.bytes) = (0, 0);
+                self.appended = Volume::default();
                 self.phase = Phase::Copying {
                     cursor: C::default(),
-                    repeated: 0,
+                    repeated: Volume::default(),
                 };
             }
             Phase::Idle | Phase::Closing => {}
@@ -166,11 +191,11 @@ impl<C: Default> Checkpoints<C> {
                     self.repeated = *repeated;
                     self.phase = Phase::WritingBack;
                 } else {
-                    *repeated += piece.len() as u64;
                     for record in piece {
                         out.persist(record);
                     }
-                    append(out, log);
+                    let (records, bytes) = append(out, log);
+                    repeated.add(records, bytes);
                     log.catch_up();
                     self.is_held = true;
                 }
