@@ -61,8 +61,11 @@ pub(crate) struct Exchange {
     /// How long a call without waits may take: no call is given less.
     call_time: Duration,
     calls_max: usize,
-    dialogue: Dialogue<v1::ExchangeCall, Pending>,
+    dialogue: Dialogue<Question, Pending>,
 }
+
+/// A call as it waits to leave, and its bytes.
+type Question = (v1::ExchangeCall, usize);
 
 #[derive(Clone, Copy)]
 struct Pending {
@@ -119,14 +122,15 @@ impl Exchange {
             request: Some(asked),
             trace: trace.map(nemcon_net::trace::to_wire),
         };
-        if message.encoded_len() > CALL_BYTES_MAX {
+        let bytes = message.encoded_len();
+        if bytes > CALL_BYTES_MAX {
             return Ok(message.request.map(Request::from));
         }
         if stream.is_full(self.calls_max) {
             return Err(LinkFull);
         }
         let until = Instant::now() + limit;
-        stream.ask(message, Pending { call, until });
+        stream.ask((message, bytes), Pending { call, until });
         Ok(None)
     }
 
@@ -141,7 +145,7 @@ impl Exchange {
         self.dialogue.looker()
     }
 
-    fn open(&self, opening: Opening<v1::ExchangeCall, Pending>) {
+    fn open(&self, opening: Opening<Question, Pending>) {
         let (to, inbox) = (self.to.clone(), self.inbox.clone());
         let (channel, call_time) = (self.channel.clone(), self.call_time);
         tokio::spawn(async move {
@@ -164,13 +168,10 @@ type Answers = Streaming<v1::ExchangeResponse>;
 async fn open(
     to: &ParticipantName,
     channel: Channel,
-    opening: Opening<v1::ExchangeCall, Pending>,
+    opening: Opening<Question, Pending>,
     call_time: Duration,
-) -> Option<(Talk<v1::ExchangeCall, Pending>, Answers)> {
-    let (outbox, frames) = Outbox::new(|call: v1::ExchangeCall| {
-        let bytes = call.encoded_len();
-        (call, bytes)
-    });
+) -> Option<(Talk<Question, Pending>, Answers)> {
+    let (outbox, frames) = Outbox::new(|question: Question| question);
     let frames = frames.map(|calls| v1::ExchangeRequest { calls });
     let mut participant =
         ParticipantServiceClient::new(channel).max_decoding_message_size(NODE_MESSAGE_BYTES_MAX);
@@ -201,7 +202,7 @@ struct Stream {
     to: ParticipantName,
     inbox: Inbox<Event>,
     call_time: Duration,
-    talk: Talk<v1::ExchangeCall, Pending>,
+    talk: Talk<Question, Pending>,
 }
 
 impl Drop for Stream {
@@ -322,7 +323,7 @@ mod tests {
         let Way::Opens(opening) = dialogue.way() else {
             panic!("nobody opens it");
         };
-        let (outbox, _frames) = Outbox::new(|call: v1::ExchangeCall| (call, 1));
+        let (outbox, _frames) = Outbox::new(|question: Question| question);
         let headers = async { Ok(Response::new(())) };
         let call_time = Duration::from_secs(1);
         let (talk, ()) = opening.opened(outbox, headers, call_time).await.unwrap();
@@ -332,7 +333,8 @@ mod tests {
                 panic!("it does not stand");
             };
             let call = commit(sequence);
-            stream.ask(v1::ExchangeCall::default(), Pending { call, until });
+            let question = (v1::ExchangeCall::default(), 1);
+            stream.ask(question, Pending { call, until });
         }
         let stream = Stream {
             to: to.clone(),

@@ -349,6 +349,10 @@ impl Perform<Coordinator> for Hands {
         }
     }
 
+    fn is_watched(&self) -> bool {
+        self.traces.are_on() || self.teller.has_listeners()
+    }
+
     /// The identity may come from the log, so it is known only now; the services
     /// have been waiting for it.
     fn serving(&mut self, machine: &Coordinator) {

@@ -73,6 +73,11 @@ impl Traces {
         Self(tracer.is_on().then(shared))
     }
 
+    /// Whether anything can be recorded.
+    pub(crate) const fn are_on(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// A client asks for a new transaction, in the trace that `parent` reads, or in one
     /// that begins here. `None`: it is not recorded.
     pub(crate) fn opened(

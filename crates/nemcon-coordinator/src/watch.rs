@@ -92,9 +92,14 @@ impl Teller {
         (teller, watches)
     }
 
+    /// Whether anybody watches transactions.
+    pub(crate) fn has_listeners(&self) -> bool {
+        self.transactions.receiver_count() > 0
+    }
+
     /// Tells all watchers, if there are any.
     pub(crate) fn tell(&self, view: View) {
-        if self.transactions.receiver_count() > 0 {
+        if self.has_listeners() {
             let _ = self.transactions.send(Arc::new(view));
         }
     }

@@ -5,6 +5,7 @@
 //! everything at a participant is keyed by it.
 
 use alloc::string::{String, ToString};
+use alloc::sync::Arc;
 use core::fmt;
 use core::str::FromStr;
 
@@ -271,9 +272,9 @@ impl fmt::Debug for AttemptId {
 /// The name a participant registers under and operations address it by.
 ///
 /// 1 to 64 characters of `A–Z a–z 0–9 . _ -`, the first a letter or a digit.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Encode)]
-#[cbor(transparent)]
-pub struct ParticipantName(#[n(0)] String);
+/// A name is shared, not copied: it goes with every message and every timer.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ParticipantName(Arc<str>);
 
 /// Why a text is not a participant's name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -291,16 +292,16 @@ impl ParticipantName {
     ///
     /// # Errors
     /// [`NameError`] where it breaks the rule above.
-    pub fn new(name: impl Into<String>) -> Result<Self, NameError> {
-        let name = name.into();
+    pub fn new(name: impl AsRef<str>) -> Result<Self, NameError> {
+        let name = name.as_ref();
         let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
         if (1..=limits::NAME_BYTES_MAX).contains(&name.len())
             && name.starts_with(|c: char| c.is_ascii_alphanumeric())
             && name.chars().all(legal)
         {
-            Ok(Self(name))
+            Ok(Self(name.into()))
         } else {
-            Err(NameError { name })
+            Err(NameError { name: name.into() })
         }
     }
 
@@ -316,6 +317,16 @@ impl FromStr for ParticipantName {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         Self::new(text)
+    }
+}
+
+impl<C> Encode<C> for ParticipantName {
+    fn encode<W: minicbor::encode::Write>(
+        &self,
+        e: &mut minicbor::Encoder<W>,
+        _: &mut C,
+    ) -> Result<(), minicbor::encode::Error<W::Error>> {
+        e.str(&self.0)?.ok()
     }
 }
 

@@ -19,7 +19,8 @@ use crate::time::Tick;
 /// an outcome, an acknowledgement) never travels in `now`.
 ///
 /// Beside the lanes it carries what is measured: the moment of the step by a fine
-/// clock, and the observations made in it. Nothing else depends on either.
+/// clock, and the observations made in it; and whether anybody watches. Nothing else
+/// depends on any of these.
 #[derive(Debug)]
 pub struct Output<R, E> {
     next_lsn: Lsn,
@@ -31,6 +32,7 @@ pub struct Output<R, E> {
     /// Effects that promise, and are not waited for.
     pub later: Vec<E>,
     tick: Tick,
+    watched: bool,
     /// `None`: nobody wants to know.
     observations: Option<Vec<Observation>>,
 }
@@ -46,6 +48,7 @@ impl<R, E> Output<R, E> {
             after: Vec::new(),
             later: Vec::new(),
             tick: Tick::from_micros(0),
+            watched: true,
             observations: None,
         }
     }
@@ -65,6 +68,18 @@ impl<R, E> Output<R, E> {
     #[must_use]
     pub const fn tick(&self) -> Tick {
         self.tick
+    }
+
+    /// Says whether anybody watches. What is only for those who do need not be made
+    /// where nobody does.
+    pub const fn set_watched(&mut self, watched: bool) {
+        self.watched = watched;
+    }
+
+    /// Whether anybody watches; taken to be so unless it is said otherwise.
+    #[must_use]
+    pub const fn is_watched(&self) -> bool {
+        self.watched
     }
 
     /// Notes what was observed in this step, if anybody wants to know.

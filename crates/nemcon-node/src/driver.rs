@@ -51,6 +51,11 @@ pub trait Perform<M: Machine> {
     /// that cannot be made, say) goes into `back` and is stepped next.
     fn perform(&mut self, effect: M::Effect, back: &mut Vec<M::Event>);
 
+    /// Whether anybody watches what changes. Asked before each batch of steps.
+    fn is_watched(&self) -> bool {
+        false
+    }
+
     /// A batch of effects is complete: a good moment to send off what was
     /// gathered for each peer.
     fn batch_performed(&mut self) {}
@@ -268,6 +273,7 @@ impl<M: Machine, P: Perform<M>> Driver<M, P> {
     }
 
     fn step_events(&mut self, now: Millis) {
+        self.out.set_watched(self.performer.is_watched());
         for event in self.events.drain(..) {
             self.machine.step(now, event, &mut self.out);
         }

@@ -235,7 +235,7 @@ impl Coordinator {
                     .extend(self.frame(reader, ToParticipant::Release(attempt)));
             }
         }
-        let answers = self.answers(transaction, &ending);
+        let answers = self.answers(transaction, ending);
         let unforced = self.settings.planted.has(Bug::DecisionNotForced);
         let lane = if unforced {
             &mut out.now
@@ -256,7 +256,7 @@ impl Coordinator {
     }
 
     /// The answers to everyone who waits. The caller chooses the lane.
-    fn answers(&mut self, transaction: TransactionId, ending: &Ending) -> Vec<Effect> {
+    fn answers(&mut self, transaction: TransactionId, ending: Ending) -> Vec<Effect> {
         let Some(txn) = self.transactions.get_mut(&transaction) else {
             return Vec::new();
         };
@@ -264,14 +264,16 @@ impl Coordinator {
         if let Phase::Open(piece) = &mut txn.phase {
             waiters.append(&mut piece.requests);
         }
-        let answer = |request| {
+        let finished = |(request, ending)| {
             let report = Report {
                 transaction,
-                ending: ending.clone(),
+                ending,
             };
             reply(request, Reply::Finished(report))
         };
-        waiters.into_iter().map(answer).collect()
+        // The last one takes the ending itself: most often there is only one.
+        let endings = core::iter::repeat_n(ending, waiters.len());
+        waiters.into_iter().zip(endings).map(finished).collect()
     }
 
     /// Aborts a transaction that is not decided. Needs no record to be true, only
@@ -302,8 +304,7 @@ impl Coordinator {
         }));
         self.undurable.push_back((lsn, transaction));
         self.saga_try_aborted(now, transaction, &cause);
-        let ending = Ending::Aborted(cause.clone());
-        let answers = self.answers(transaction, &ending);
+        let answers = self.answers(transaction, Ending::Aborted(cause.clone()));
         if self.settings.planted.has(Bug::AbortNotForced) {
             out.now.extend(answers);
         } else {
@@ -521,7 +522,7 @@ impl Coordinator {
             at: now,
         });
         txn.history.enter(State::Committed, now);
-        let ending = Ending::Committed(txn.results());
+        let ending = Ending::Committed(txn.take_results());
         self.note_change(transaction, out);
         self.close_attempt(transaction);
         self.remember(now, transaction, ending, Some(lsn), out);
@@ -544,7 +545,7 @@ impl Coordinator {
             None => (Ending::Committed(txn.results()), State::Committed),
         };
         txn.history.enter(state, now);
-        out.now.extend(self.answers(transaction, &ending));
+        out.now.extend(self.answers(transaction, ending.clone()));
         self.note_change(transaction, out);
         self.close_attempt(transaction);
         self.remember(now, transaction, ending, None, out);
@@ -710,7 +711,9 @@ impl Coordinator {
 
     /// Tells those who watch that a transaction has changed.
     pub(super) fn note_change(&self, transaction: TransactionId, out: &mut Output) {
-        if let Some(txn) = self.transactions.get(&transaction) {
+        if out.is_watched()
+            && let Some(txn) = self.transactions.get(&transaction)
+        {
             out.now.push(Effect::Changed(self.view(transaction, txn)));
         }
     }

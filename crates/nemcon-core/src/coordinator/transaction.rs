@@ -243,17 +243,32 @@ impl Transaction {
 
     /// The results of all operations in their order, unless any were lost.
     pub(super) fn results(&self) -> Option<Vec<Payload>> {
+        let parts = self.branches.values();
+        self.in_order(parts.map(|branch| (branch, branch.results.clone())))
+    }
+
+    /// The same, of a transaction that has ended: they are gone from here then.
+    pub(super) fn take_results(&mut self) -> Option<Vec<Payload>> {
+        let all = self.branches.values_mut();
+        let taken: Vec<_> = all.map(|branch| branch.results.take()).collect();
+        self.in_order(self.branches.values().zip(taken))
+    }
+
+    fn in_order<'a>(
+        &self,
+        parts: impl Iterator<Item = (&'a Branch, Option<Vec<Payload>>)>,
+    ) -> Option<Vec<Payload>> {
         if !self.one_shot {
             return Some(Vec::new());
         }
         let mut places = alloc::vec![None; self.operations];
-        for branch in self.branches.values() {
-            let results = branch.results.as_ref()?;
+        for (branch, results) in parts {
+            let results = results?;
             if results.len() != branch.operations.len() {
                 return None;
             }
             for ((place, _), result) in branch.operations.iter().zip(results) {
-                *places.get_mut(*place)? = Some(result.clone());
+                *places.get_mut(*place)? = Some(result);
             }
         }
         places.into_iter().collect()

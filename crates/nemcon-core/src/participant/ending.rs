@@ -332,8 +332,8 @@ impl<R: Resource> Participant<R> {
         match decides {
             Some(_) if self.ends_as_before(now, id, out) => {}
             Some(hash) => {
-                let nothing = R::Redo::default();
-                self.record_alone(now, id, hash, &nothing, Alone::Aborted(refusal), out);
+                let nothing = (R::Redo::default(), Vec::new());
+                self.record_alone(now, id, hash, nothing, Alone::Aborted(refusal), out);
             }
             None => self.abandon(now, id, refusal, out),
         }

@@ -495,8 +495,8 @@ impl<R: Resource> Participant<R> {
             // this may be a late echo of one.
             Some(Phase::Finished(Finished::Declined { refusal, .. })) if !forgotten => {
                 let alone = Alone::Aborted(refusal.clone());
-                let nothing = R::Redo::default();
-                self.record_alone(now, id, hash, &nothing, alone.clone(), out);
+                let nothing = (R::Redo::default(), Vec::new());
+                self.record_alone(now, id, hash, nothing, alone.clone(), out);
                 let answer = Answer::DecidedAlone { attempt: id, alone };
                 self.answer(Lane::After, id.coordinator, request, answer, out);
             }

@@ -129,50 +129,46 @@ impl<R: Resource> Participant<R> {
         if self.locks.awaited_by(id).is_some() {
             return Some(Locked::Waiting);
         }
-        loop {
-            let mut wanted: BTreeMap<LockKey, Mode> = BTreeMap::new();
-            for (key, mode) in &active.wanted {
-                let wanted = wanted.entry(key.clone()).or_insert(*mode);
-                *wanted = (*mode).max(*wanted);
-                if self.settings.planted.has(Bug::NamedLockShared) {
-                    *wanted = Mode::Shared;
-                }
-            }
-            for operation in &active.operations {
-                let action = match &operation.action {
-                    Ok(action) => action,
-                    Err(refusal) => return Some(Locked::Refused(refusal.clone())),
-                };
-                if operation.read_only && self.resource.writes(action) {
-                    let why = format!("an operation is marked read_only but writes: {action:?}");
-                    let refusal = Refusal::new(Reason::READ_ONLY_VIOLATED, why);
-                    return Some(Locked::Refused(refusal));
-                }
-                self.resource.locks(action, &mut |key, mode| {
-                    let wanted = wanted.entry(key).or_insert(mode);
-                    *wanted = mode.max(*wanted);
-                    if self.settings.planted.has(Bug::WriterSharesLock) {
-                        *wanted = Mode::Shared;
-                    }
-                });
-            }
-            wanted.retain(|key, mode| !self.locks.holds(id, key, *mode));
-            if wanted.is_empty() {
-                self.timers.disarm(&Timer::LockWait(id));
-                return Some(Locked::All);
-            }
-            for (key, mode) in wanted {
-                match self.locks.request(now, id, &key, mode) {
-                    Grant::Granted(_) => {}
-                    Grant::Waiting(_) => {
-                        let limit = (now + active.task.lock_wait).min(active.deadline);
-                        self.timers.arm(Timer::LockWait(id), limit);
-                        return Some(Locked::Begun);
-                    }
-                    Grant::Refused(full) => return Some(Locked::Refused(self.full(&key, full))),
-                }
+        let mut wanted: BTreeMap<LockKey, Mode> = BTreeMap::new();
+        for (key, mode) in &active.wanted {
+            let wanted = wanted.entry(key.clone()).or_insert(*mode);
+            *wanted = (*mode).max(*wanted);
+            if self.settings.planted.has(Bug::NamedLockShared) {
+                *wanted = Mode::Shared;
             }
         }
+        for operation in &active.operations {
+            let action = match &operation.action {
+                Ok(action) => action,
+                Err(refusal) => return Some(Locked::Refused(refusal.clone())),
+            };
+            if operation.read_only && self.resource.writes(action) {
+                let why = format!("an operation is marked read_only but writes: {action:?}");
+                let refusal = Refusal::new(Reason::READ_ONLY_VIOLATED, why);
+                return Some(Locked::Refused(refusal));
+            }
+            self.resource.locks(action, &mut |key, mode| {
+                let wanted = wanted.entry(key).or_insert(mode);
+                *wanted = mode.max(*wanted);
+                if self.settings.planted.has(Bug::WriterSharesLock) {
+                    *wanted = Mode::Shared;
+                }
+            });
+        }
+        wanted.retain(|key, mode| !self.locks.holds(id, key, *mode));
+        for (key, mode) in wanted {
+            match self.locks.request(now, id, &key, mode) {
+                Grant::Granted(_) => {}
+                Grant::Waiting(_) => {
+                    let limit = (now + active.task.lock_wait).min(active.deadline);
+                    self.timers.arm(Timer::LockWait(id), limit);
+                    return Some(Locked::Begun);
+                }
+                Grant::Refused(full) => return Some(Locked::Refused(self.full(&key, full))),
+            }
+        }
+        self.timers.disarm(&Timer::LockWait(id));
+        Some(Locked::All)
     }
 
     pub(super) fn lock_wait_expired(&mut self, now: Millis, id: AttemptId, out: &mut Output<R>) {
@@ -208,7 +204,8 @@ impl<R: Resource> Participant<R> {
                 Err(refusal) => return self.decline(now, id, refusal, out),
             }
         }
-        if let Err(refusal) = self.check_size(id, &results) {
+        let redo = self.resource.encode_redo(&active.redo);
+        if let Err(refusal) = self.check_size(id, &results, redo.len()) {
             return self.decline(now, id, refusal, out);
         }
         let Some(active) = self.active_mut(id) else {
@@ -238,19 +235,15 @@ impl<R: Resource> Participant<R> {
                 {
                     self.vote_and_let_go(now, id, results, out);
                 } else {
-                    self.vote_yes(now, id, peers, results, out);
+                    self.vote_yes(now, id, peers, redo, results, out);
                 }
             }
-            Intent::Decide { hash } => self.decide_alone(now, id, hash, results, out),
+            Intent::Decide { hash } => self.decide_alone(now, id, hash, redo, results, out),
         }
     }
 
     /// Whether what has been run fits into a record and an answer.
-    fn check_size(&self, id: AttemptId, results: &[R::Result]) -> Result<(), Refusal> {
-        let redo = match self.attempts.get(&id).map(|attempt| &attempt.phase) {
-            Some(Phase::Active(active)) => self.resource.encode_redo(&active.redo).len(),
-            Some(Phase::Holding { .. } | Phase::Prepared(_) | Phase::Finished(_)) | None => 0,
-        };
+    fn check_size(&self, id: AttemptId, results: &[R::Result], redo: usize) -> Result<(), Refusal> {
         let results = results.iter();
         let results: usize = results
             .map(|result| self.resource.encode_result(result).len())
@@ -319,7 +312,7 @@ impl<R: Resource> Participant<R> {
         if self.settings.planted.has(Bug::HolderLetsGoEarly) {
             self.release_locks(now, id);
         }
-        self.send_votes(Lane::Now, id, requests, &Vote::ReadOnly(results), out);
+        self.send_votes(Lane::Now, id, requests, Vote::ReadOnly(results), out);
     }
 
     /// In an interactive transaction all locks are taken before the first
@@ -337,7 +330,7 @@ impl<R: Resource> Participant<R> {
         let requests = attempt.take_requests();
         self.finish(id, Finished::Read(results.clone()));
         self.release_locks(now, id);
-        self.send_votes(Lane::Now, id, requests, &Vote::ReadOnly(results), out);
+        self.send_votes(Lane::Now, id, requests, Vote::ReadOnly(results), out);
     }
 
     fn vote_yes(
@@ -345,6 +338,7 @@ impl<R: Resource> Participant<R> {
         now: Millis,
         id: AttemptId,
         peers: Vec<Peer>,
+        redo_bytes: Vec<u8>,
         results: Vec<R::Result>,
         out: &mut Output<R>,
     ) {
@@ -370,7 +364,7 @@ impl<R: Resource> Participant<R> {
                 .held_by(id)
                 .map(|(key, mode)| (key.clone(), mode))
                 .collect(),
-            redo: self.resource.encode_redo(&redo),
+            redo: redo_bytes,
             begun_at,
             at: now,
         }));
@@ -398,7 +392,7 @@ impl<R: Resource> Participant<R> {
         if self.settings.planted.has(Bug::PreparedLetsGo) {
             self.release_locks(now, id);
         }
-        self.send_votes(lane, id, requests, &Vote::Yes(Some(results)), out);
+        self.send_votes(lane, id, requests, Vote::Yes(Some(results)), out);
     }
 
     fn decide_alone(
@@ -406,6 +400,7 @@ impl<R: Resource> Participant<R> {
         now: Millis,
         id: AttemptId,
         hash: OperationsHash,
+        redo_bytes: Vec<u8>,
         results: Vec<R::Result>,
         out: &mut Output<R>,
     ) {
@@ -417,7 +412,8 @@ impl<R: Resource> Participant<R> {
         };
         if active.wrote {
             let redo = core::mem::take(&mut active.redo);
-            self.record_alone(now, id, hash, &redo, Alone::Committed(results), out);
+            let redo = (redo, redo_bytes);
+            self.record_alone(now, id, hash, redo, Alone::Committed(results), out);
         } else {
             let requests = attempt.take_requests();
             attempt.history.enter(State::Committed, now);
@@ -439,7 +435,7 @@ impl<R: Resource> Participant<R> {
         now: Millis,
         id: AttemptId,
         hash: OperationsHash,
-        redo: &R::Redo,
+        (redo, redo_bytes): (R::Redo, Vec<u8>),
         alone: Alone<R::Result>,
         out: &mut Output<R>,
     ) {
@@ -452,14 +448,12 @@ impl<R: Resource> Participant<R> {
             Alone::Aborted(_) => State::Aborted,
         };
         attempt.history.enter(state, now);
-        let (ending, redo_bytes) = match &alone {
+        let ending = match &alone {
             Alone::Committed(results) => {
                 let encode = |result| self.resource.encode_result(result).into();
-                let results = results.iter().map(encode).collect();
-                let redo = self.resource.encode_redo(redo);
-                (AloneEnding::Committed(results), redo)
+                AloneEnding::Committed(results.iter().map(encode).collect())
             }
-            Alone::Aborted(refusal) => (AloneEnding::Aborted(refusal.clone()), Vec::new()),
+            Alone::Aborted(refusal) => AloneEnding::Aborted(refusal.clone()),
         };
         let record = DecidedAlone {
             attempt: id,
@@ -471,7 +465,7 @@ impl<R: Resource> Participant<R> {
         };
         let lsn = out.persist(Record::DecidedAlone(record));
         if matches!(alone, Alone::Committed(_)) {
-            self.apply(lsn, redo);
+            self.apply(lsn, &redo);
         }
         let entry = alone::Entry {
             transaction,
@@ -522,16 +516,18 @@ impl<R: Resource> Participant<R> {
         lane: Lane,
         id: AttemptId,
         requests: Vec<RequestId>,
-        vote: &Vote<R::Result>,
+        vote: Vote<R::Result>,
         out: &mut Output<R>,
     ) {
-        for request in requests {
+        // The last one takes the vote itself: most often there is only one.
+        let votes = core::iter::repeat_n(vote, requests.len());
+        for (request, vote) in requests.into_iter().zip(votes) {
             let answer = Answer::Voted {
                 attempt: id,
                 boot: self.boot,
                 log_end: out.appended(),
                 life: self.life(),
-                vote: vote.clone(),
+                vote,
             };
             self.answer(lane, id.coordinator, request, answer, out);
         }
