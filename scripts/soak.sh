@@ -14,12 +14,12 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 options=("$@")
-cargo build --quiet --release -p nemcon-bank --example soak-bank --example soak-coordinator
+cargo build --quiet --release -p nemcon-bank --example soak
 soak=$(cargo metadata --no-deps --format-version 1 | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/release/examples/soak
 
 failed=0
 for side in coordinator bank; do
-  "$soak-$side" "$side" "${options[@]}" || failed=1
+  "$soak" "$side" "${options[@]}" || failed=1
 done
 [ "$failed" = 0 ] || { echo "soak failed" >&2; exit 1; }
 echo "soak passed"

@@ -4,6 +4,10 @@ use std::process::ExitCode;
 
 use nemcon_node::process::{self, Program};
 
+/// See `docs/decisions/0013-allocator.md`.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 const PROGRAM: Program = Program {
     name: "nemcon-bank",
     version: env!("CARGO_PKG_VERSION"),

@@ -195,7 +195,7 @@ impl FromLedger<Statement> for v1::Statement {
             brought_forward_minor: statement.brought_forward.sum_minor,
             entries: statement
                 .entries
-                .into_iter()
+                .iter()
                 .map(v1::Entry::from_ledger)
                 .collect(),
         }

@@ -9,8 +9,8 @@
 //! - An owner waits for one key at a time.
 //! - Locks are let go all at once, at the end of the attempt.
 
-use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 use core::hash::{Hash, Hasher};
@@ -24,9 +24,10 @@ use crate::planted::{Bug, Planted};
 use crate::time::Millis;
 
 /// What a lock is on. The resource chooses the bytes; their order is the order
-/// in which an action's locks are taken.
+/// in which an action's locks are taken. Cheap to clone: the table, the record and
+/// the answer have the same one.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct LockKey(Box<[u8]>);
+pub struct LockKey(Arc<[u8]>);
 
 impl LockKey {
     /// The key's bytes.
@@ -36,7 +37,7 @@ impl LockKey {
     }
 }
 
-impl<T: Into<Box<[u8]>>> From<T> for LockKey {
+impl<T: Into<Arc<[u8]>>> From<T> for LockKey {
     fn from(bytes: T) -> Self {
         Self(bytes.into())
     }

@@ -5,22 +5,33 @@
 //! state, so a timer that fires late, early or twice can do no harm, and a
 //! model checker may fire any armed one.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::{BTreeMap, BinaryHeap};
+use core::cmp::Reverse;
 
 use crate::time::{Millis, Span};
 
+/// So many settings that count no more are kept, at least, before they are thrown
+/// out: fewer are not worth it.
+const OUTDATED_KEPT: usize = 64;
+
 /// Armed timers, at most one for each key.
+///
+/// Nearly every timer is taken back before it is due, so taking back is what must
+/// be cheap: the setting stays in the queue, and is passed over later.
+///
+/// Invariant: the first of the queue, if there is one, counts.
 #[derive(Clone, Debug)]
-pub struct Timers<K> {
-    by_time: BTreeSet<(Millis, K)>,
-    by_key: BTreeMap<K, Millis>,
+pub struct Timers<K: Ord> {
+    armed: BTreeMap<K, Millis>,
+    /// When what is due, the earliest first. A setting counts if `armed` has it.
+    queue: BinaryHeap<Reverse<(Millis, K)>>,
 }
 
-impl<K> Default for Timers<K> {
+impl<K: Ord> Default for Timers<K> {
     fn default() -> Self {
         Self {
-            by_time: BTreeSet::new(),
-            by_key: BTreeMap::new(),
+            armed: BTreeMap::new(),
+            queue: BinaryHeap::new(),
         }
     }
 }
@@ -28,55 +39,86 @@ impl<K> Default for Timers<K> {
 impl<K: Ord + Clone> Timers<K> {
     /// Arms the timer `key` for `at`, in place of any earlier setting.
     pub fn arm(&mut self, key: K, at: Millis) {
-        if let Some(old) = self.by_key.insert(key.clone(), at) {
-            self.by_time.remove(&(old, key.clone()));
+        let old = self.armed.insert(key.clone(), at);
+        if old == Some(at) {
+            return;
         }
-        self.by_time.insert((at, key));
+        self.queue.push(Reverse((at, key)));
+        if let Some(old) = old {
+            self.tidy(old);
+        }
     }
 
     /// Takes the timer back; nothing happens if it is not armed.
     pub fn disarm(&mut self, key: &K) {
-        if let Some(at) = self.by_key.remove(key) {
-            self.by_time.remove(&(at, key.clone()));
+        if let Some(at) = self.armed.remove(key) {
+            self.tidy(at);
+        }
+    }
+
+    /// A setting for that time counts no more.
+    fn tidy(&mut self, outdated: Millis) {
+        let may_be_first = |queue: &BinaryHeap<Reverse<(Millis, K)>>| {
+            let first = queue.peek();
+            first.is_some_and(|Reverse((at, _))| *at == outdated)
+        };
+        if may_be_first(&self.queue) {
+            self.pass_over_outdated();
+        }
+        if self.queue.len() > 2 * self.armed.len() + OUTDATED_KEPT {
+            let armed = &self.armed;
+            self.queue
+                .retain(|Reverse((at, key))| armed.get(key) == Some(at));
+        }
+    }
+
+    /// Restores the invariant.
+    fn pass_over_outdated(&mut self) {
+        while let Some(Reverse((at, key))) = self.queue.peek()
+            && self.armed.get(key) != Some(at)
+        {
+            self.queue.pop();
         }
     }
 
     /// How many are armed.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.by_key.len()
+        self.armed.len()
     }
 
     /// Whether none is armed.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.by_key.is_empty()
+        self.armed.is_empty()
     }
 
     /// All armed timers, in the order of their keys.
     pub fn armed(&self) -> impl Iterator<Item = &K> {
-        self.by_key.keys()
+        self.armed.keys()
     }
 
     /// Whether the timer is armed.
     #[must_use]
     pub fn is_armed(&self, key: &K) -> bool {
-        self.by_key.contains_key(key)
+        self.armed.contains_key(key)
     }
 
     /// When the next timer is due.
     #[must_use]
     pub fn next(&self) -> Option<Millis> {
-        self.by_time.first().map(|(at, _)| *at)
+        self.queue.peek().map(|Reverse((at, _))| *at)
     }
 
-    /// Takes the first timer that is due at `now`, if any.
+    /// Takes the first timer that is due at `now`, if any; of those that are due at
+    /// the same time, the one with the least key.
     pub fn pop_due(&mut self, now: Millis) -> Option<K> {
         if self.next()? > now {
             return None;
         }
-        let (_, key) = self.by_time.pop_first()?;
-        self.by_key.remove(&key);
+        let Reverse((_, key)) = self.queue.pop()?;
+        self.armed.remove(&key);
+        self.pass_over_outdated();
         Some(key)
     }
 }
@@ -115,6 +157,9 @@ impl Jitter {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection;
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -133,6 +178,47 @@ mod tests {
         assert_eq!(timers.pop_due(Millis(25)), Some("b"));
         assert_eq!(timers.pop_due(Millis(25)), None);
         assert_eq!(timers.next(), None);
+    }
+
+    proptest! {
+        #[test]
+        fn they_are_the_list_they_stand_for(
+            steps in collection::vec((0..4_u8, 0..6_u8, 0..50_u64), 0..400),
+        ) {
+            let (mut timers, mut list) = (Timers::default(), BTreeMap::new());
+            for (what, key, at) in steps {
+                match what {
+                    0 | 1 => {
+                        timers.arm(key, Millis(at));
+                        list.insert(key, Millis(at));
+                    }
+                    2 => {
+                        timers.disarm(&key);
+                        list.remove(&key);
+                    }
+                    _ => {
+                        let first = list.iter().map(|(key, at)| (*at, *key)).min();
+                        let due = first.filter(|(due, _)| *due <= Millis(at));
+                        prop_assert_eq!(timers.pop_due(Millis(at)), due.map(|(_, key)| key));
+                        due.map(|(_, key)| list.remove(&key));
+                    }
+                }
+                prop_assert_eq!(timers.next(), list.values().min().copied());
+                prop_assert!(timers.armed().eq(list.keys()));
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_taken_back_takes_no_room_for_long() {
+        let mut timers = Timers::default();
+        timers.arm(0, Millis(1));
+        for key in 1..100_000 {
+            timers.arm(key, Millis(10_000));
+            timers.disarm(&key);
+        }
+        assert!(timers.queue.len() <= OUTDATED_KEPT + 4, "{}", timers.queue.len());
+        assert_eq!(timers.next(), Some(Millis(1)));
     }
 
     #[test]

@@ -1,11 +1,10 @@
 //! An account: what is known of it, and what has moved on it.
 
-use alloc::collections::VecDeque;
-
 use minicbor::{Decode, Encode};
 use nemcon_core::id::TransactionId;
 use nemcon_core::time::Millis;
 
+use crate::entries::Entries;
 use crate::limits::ENTRIES_KEPT;
 use crate::money::Currency;
 use crate::name::{Owner, Reference};
@@ -78,9 +77,6 @@ pub struct Entry {
     pub reference: Option<Reference>,
 }
 
-/// Up to so many entries an account takes no more memory than they need.
-const ENTRIES_GROW_BY_ONE: usize = 16;
-
 /// Entries that are no longer kept, in one line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
 pub struct BroughtForward {
@@ -103,15 +99,15 @@ pub struct Statement {
     pub brought_forward: BroughtForward,
     /// What is kept.
     #[n(1)]
-    pub entries: VecDeque<Entry>,
+    pub entries: Entries,
 }
 
 impl Statement {
     /// Appends an entry; the oldest goes into the brought-forward line when there
     /// are too many.
-    pub fn book(&mut self, entry: Entry) {
+    pub fn book(&mut self, entry: &Entry) {
         while self.entries.len() >= ENTRIES_KEPT
-            && let Some(oldest) = self.entries.pop_front()
+            && let Some(oldest) = self.entries.pop_first()
         {
             // The sum is a balance the account once had, so it fits; saturating,
             // because applying what is decided must not be able to fail.
@@ -119,28 +115,13 @@ impl Statement {
             line.sum_minor = line.sum_minor.saturating_add(oldest.amount_minor);
             line.count = line.count.saturating_add(1);
         }
-        self.make_room();
-        self.entries.push_back(entry);
-    }
-
-    /// Room for one more entry. Most accounts have a few entries for good: room for
-    /// as many, not for the four or eight that a growing queue would take; and none
-    /// ever needs more than what is kept.
-    fn make_room(&mut self) {
-        let kept = self.entries.len();
-        if kept == self.entries.capacity() {
-            let more = if kept < ENTRIES_GROW_BY_ONE { 1 } else { kept };
-            self.entries.reserve_exact(more.min(ENTRIES_KEPT - kept));
-        }
+        self.entries.push(entry);
     }
 
     /// Brought forward and entries together, in minor units: must be the balance.
     #[must_use]
     pub fn sum_minor(&self) -> i128 {
-        let kept = self
-            .entries
-            .iter()
-            .map(|entry| i128::from(entry.amount_minor));
+        let kept = self.entries.amounts_minor().map(i128::from);
         i128::from(self.brought_forward.sum_minor) + kept.sum::<i128>()
     }
 }
@@ -167,7 +148,7 @@ mod tests {
     fn the_oldest_entries_are_summed_and_the_sum_stays() {
         let mut statement = Statement::default();
         for n in 1..=250_i64 {
-            statement.book(Entry {
+            statement.book(&Entry {
                 booked_at: Millis(0),
                 amount_minor: n,
                 balance_minor: n * (n + 1) / 2,
@@ -180,7 +161,6 @@ mod tests {
         assert_eq!(statement.brought_forward.count, 150);
         assert_eq!(statement.brought_forward.sum_minor, 150 * 151 / 2);
         assert_eq!(statement.sum_minor(), 250 * 251 / 2);
-        assert_eq!(statement.entries.capacity(), ENTRIES_KEPT);
-        assert_eq!(statement.entries.front().map(|e| e.amount_minor), Some(151));
+        assert_eq!(statement.entries.first().map(|e| e.amount_minor), Some(151));
     }
 }

@@ -159,7 +159,7 @@ fn references_are_remembered(
     name: &AccountName,
     account: &Account,
 ) -> Result<(), Imbalance> {
-    for entry in &account.statement.entries {
+    for entry in account.statement.entries.iter() {
         if let Some(reference) = &entry.reference
             && ledger.user_of(name, reference) != Some(entry.transaction)
         {

@@ -157,7 +157,7 @@ impl<'a> View<'a> {
             .into_iter()
             .flat_map(|change| &change.entries)
         {
-            statement.book(entry.clone());
+            statement.book(entry);
         }
         Ok(statement)
     }

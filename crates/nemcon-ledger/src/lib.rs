@@ -53,6 +53,7 @@ extern crate std;
 pub mod account;
 pub mod action;
 pub mod conservation;
+pub mod entries;
 mod execution;
 pub mod invalid;
 pub mod key;

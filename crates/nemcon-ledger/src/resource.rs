@@ -128,10 +128,8 @@ impl Resource for Ledger {
                     })
                 });
                 account.header = change.header.clone();
-                change
-                    .entries
-                    .iter()
-                    .for_each(|entry| account.statement.book(entry.clone()));
+                let entries = change.entries.iter();
+                entries.for_each(|entry| account.statement.book(entry));
             }
             for entry in &change.entries {
                 if let Some(reference) = &entry.reference
@@ -166,8 +164,7 @@ impl Resource for Ledger {
     fn load(&mut self, key: &[u8], value: &[u8]) -> Result<(), CorruptLog> {
         match DataKey::parse(key)? {
             DataKey::Account(name) => {
-                let mut account: Account = read(key, value)?;
-                account.statement.entries.shrink_to_fit();
+                let account: Account = read(key, value)?;
                 conservation::account_balances(&name, &account)
                     .map_err(|imbalance| CorruptLog::value(key, imbalance.to_string()))?;
                 self.accounts.insert(name, Box::new(account));

@@ -32,6 +32,10 @@ use std::time::Instant;
 
 use measure::{Limits, Report};
 
+/// The allocator of both nodes' programs.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// What the whole program fails with.
 type Failure = Box<dyn Error + Send + Sync>;
 

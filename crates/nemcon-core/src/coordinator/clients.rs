@@ -110,10 +110,10 @@ impl Coordinator {
         hash: OperationsHash,
         waiters: Vec<RequestId>,
         tick: Tick,
-    ) -> Transaction {
+    ) -> Box<Transaction> {
         let mut history = History::default();
         history.enter(State::Init, now);
-        Transaction {
+        Box::new(Transaction {
             age: begin.age,
             hash,
             attempt: Default::default(),
@@ -132,7 +132,7 @@ impl Coordinator {
                 ..Stamps::default()
             },
             tried: None,
-        }
+        })
     }
 
     /// Answers a request under an id that is running or remembered. False if the

@@ -686,7 +686,7 @@ impl Coordinator {
             attempt,
             history,
             ..
-        } = txn;
+        } = *txn;
         let remembered = Remembered {
             hash,
             attempt,

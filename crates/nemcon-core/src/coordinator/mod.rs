@@ -54,6 +54,7 @@ pub mod statistics;
 mod transaction;
 mod view;
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -219,7 +220,7 @@ pub struct Coordinator {
     epoch: Epoch,
     sequence: Sequence,
     /// Running transactions, those included whose commit is not acknowledged.
-    transactions: BTreeMap<TransactionId, Transaction>,
+    transactions: BTreeMap<TransactionId, Box<Transaction>>,
     /// Their attempts, but for those that abort.
     attempts: BTreeMap<Position, TransactionId>,
     /// Attempts that may yet send work to anyone: they hold every floor.

@@ -180,7 +180,7 @@ impl Coordinator {
             tried: None,
         };
         self.attempts.insert(attempt, transaction);
-        self.transactions.insert(transaction, txn);
+        self.transactions.insert(transaction, Box::new(txn));
     }
 
     /// Unknown: it was decided before the checkpoint, which stored its outcome.

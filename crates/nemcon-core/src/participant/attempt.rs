@@ -1,5 +1,6 @@
 //! An attempt as a participant sees it.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -163,14 +164,14 @@ impl<R: Resource> Attempt<R> {
         state: State,
         at: Millis,
         phase: Phase<R>,
-    ) -> Self {
+    ) -> Box<Self> {
         let mut history = History::default();
         history.enter(state, at);
-        Self {
+        Box::new(Self {
             transaction,
             history,
             phase,
-        }
+        })
     }
 
     pub(super) const fn is_finished(&self) -> bool {

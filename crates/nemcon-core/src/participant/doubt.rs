@@ -29,7 +29,7 @@ impl<R: Resource> Participant<R> {
         let Some(asking) = self
             .attempts
             .get_mut(&id)
-            .and_then(super::Attempt::asking_mut)
+            .and_then(|attempt| attempt.asking_mut())
         else {
             return;
         };
@@ -69,7 +69,7 @@ impl<R: Resource> Participant<R> {
         if let Some(asking) = self
             .attempts
             .get_mut(&id)
-            .and_then(super::Attempt::asking_mut)
+            .and_then(|attempt| attempt.asking_mut())
         {
             asking.questions = 0;
             asking.failures = 0;
@@ -91,7 +91,7 @@ impl<R: Resource> Participant<R> {
         let Some(asking) = self
             .attempts
             .get_mut(&id)
-            .and_then(super::Attempt::asking_mut)
+            .and_then(|attempt| attempt.asking_mut())
         else {
             return;
         };

@@ -47,6 +47,7 @@ pub mod view;
 mod waits;
 mod work;
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 
@@ -150,7 +151,7 @@ pub struct Participant<R: Resource> {
     began_at: Lsn,
     resource: R,
     coordinators: Coordinators,
-    attempts: BTreeMap<AttemptId, Attempt<R>>,
+    attempts: BTreeMap<AttemptId, Box<Attempt<R>>>,
     locks: lock::Table<AttemptId>,
     /// Locks that are let go once the record is durable, in the order of the log.
     unlocks: VecDeque<(Lsn, AttemptId)>,

@@ -155,7 +155,7 @@ impl<R: Resource> Participant<R> {
         };
         let of = self.attempts.range(from..);
         of.take_while(move |(id, _)| id.coordinator == coordinator)
-            .map(|(id, a)| (*id, a))
+            .map(|(id, attempt)| (*id, &**attempt))
     }
 
     /// How many attempts are prepared here without a known outcome, and how long the

@@ -56,7 +56,7 @@ impl<R: Resource> Participant<R> {
             if self
                 .attempts
                 .get(&holder)
-                .is_some_and(super::Attempt::is_prepared)
+                .is_some_and(|attempt| attempt.is_prepared())
             {
                 self.release_locks(now, holder);
             }

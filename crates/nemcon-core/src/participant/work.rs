@@ -547,7 +547,7 @@ impl<R: Resource> Participant<R> {
             holder = holder.or_else(|| {
                 self.locks
                     .holders_of(&key)
-                    .find(|id| self.attempts.get(id).is_some_and(Attempt::is_prepared))
+                    .find(|id| self.attempts.get(id).is_some_and(|it| it.is_prepared()))
             });
         });
         // What a peek reads is nobody's transaction; the id is only passed on to

@@ -61,22 +61,17 @@ impl<T: Shelved> Shelf<T> {
     /// Takes in a transaction; false if it is there already.
     pub(crate) fn insert(&mut self, kept: T) -> bool {
         let transaction = kept.transaction();
-        // The usual place, without a search.
-        if let Some(mut last) = self.leaves.last_entry()
-            && last.get().len() < LEAF_MAX
-            && last
-                .get()
-                .back()
-                .is_some_and(|last| last.transaction() < transaction)
-        {
-            last.get_mut().push_back(kept);
-            self.len += 1;
-            return true;
-        }
-        let Some((_, leaf)) = self.leaves.range_mut(..=transaction).next_back() else {
-            self.insert_first(kept);
-            self.len += 1;
-            return true;
+        let leaf = match self.leaves.last_entry() {
+            // The usual one, without a search.
+            Some(last) if *last.key() <= transaction => last.into_mut(),
+            _ => match self.leaves.range_mut(..=transaction).next_back() {
+                Some((_, leaf)) => leaf,
+                None => {
+                    self.insert_first(kept);
+                    self.len += 1;
+                    return true;
+                }
+            },
         };
         let Err(at) = place(leaf, transaction) else {
             return false;
@@ -139,6 +134,13 @@ impl<T: Shelved> Shelf<T> {
 }
 
 fn place<T: Shelved>(leaf: &VecDeque<T>, transaction: TransactionId) -> Result<usize, usize> {
+    // The usual place, without a search.
+    if leaf
+        .back()
+        .is_none_or(|last| last.transaction() < transaction)
+    {
+        return Err(leaf.len());
+    }
     leaf.binary_search_by_key(&transaction, |kept| kept.transaction())
 }
 

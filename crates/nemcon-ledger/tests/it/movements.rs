@@ -43,7 +43,7 @@ fn an_entry_says_when_how_much_for_whom_and_where_to() {
     let (at, transaction) = (bank.now(), bank.transaction());
     let name = AccountName::new("alice").unwrap();
     let account = bank.ledger.account(&name).unwrap();
-    let entry = account.statement.entries.back().unwrap();
+    let entry = account.statement.entries.last().unwrap();
     assert_eq!((entry.amount_minor, entry.balance_minor), (-300, 700));
     assert_eq!((entry.booked_at, entry.transaction), (at, transaction));
     assert_eq!(entry.contra, Contra::Clearing);
@@ -134,7 +134,7 @@ fn an_overdrawn_account_can_be_taken_over() {
     bank.run([Action::open("debtor", "", "CZK", -80, -100)])
         .unwrap();
     let results = bank.run([Action::read_entries("debtor")]).unwrap();
-    let entry = &statement(&results[0]).entries[0];
+    let entry = statement(&results[0]).entries.first().unwrap();
     assert_eq!((entry.amount_minor, entry.contra), (-80, Contra::Cash));
 }
 
@@ -162,7 +162,7 @@ fn older_entries_are_brought_forward_also_for_the_transaction_itself() {
         (5, 1_004)
     );
     assert_eq!(
-        within.entries.back().map(|entry| entry.amount_minor),
+        within.entries.last().map(|entry| entry.amount_minor),
         Some(-20)
     );
     assert_eq!(within.sum_minor(), 1_092);

@@ -31,13 +31,16 @@ use crate::store::{Entry, Store};
 /// segment). Half of it, since a key and a header come with it.
 const INLINE_BYTES_MAX: usize = 64 << 10;
 
-/// Tree nodes that sled is made to clean in the log's database for each page that
-/// is removed. Each costs some 20 µs.
-const CLEANED_FOR_EACH_PAGE: usize = 3;
-
 /// Tree nodes that sled is made to clean in the data's database for each value that
-/// was written.
+/// was written. Each costs some 20 µs.
+///
+/// The log's needs none: its pages go in the order in which they came, and a tree
+/// node from which all have gone is in nobody's way.
 const CLEANED_FOR_EACH_VALUE: usize = 2;
+
+/// Tree nodes that are cleaned between two flushes for each page that is removed, at
+/// most: so much does a flush wait for, whatever was written back.
+const CLEANED_BESIDE_EACH_PAGE: usize = 3;
 
 /// Writes to the data before it is synced: values, and tree nodes that are cleaned.
 /// With each write sled copies what it knows of the tree node, and lets go of the
@@ -52,8 +55,9 @@ const UNSYNCED_WRITES_MAX: usize = 1_024;
 /// sled notes each look at a tree node in one of 256 queues. Only when a queue has 64
 /// does it compare what it holds with the limit of its cache. Nodes that are looked at
 /// once, like all the data at a start, would stay by the tens of megabytes whatever the
-/// limit. A look costs half a microsecond.
-const LOOKS: usize = 4;
+/// limit. A look costs half a microsecond, and a node of small values is small: one look
+/// for each KiB of a value will do.
+const LOOKS_MAX: usize = 4;
 
 /// Bytes of a value that count as one write.
 const BYTES_OF_A_WRITE: usize = 8 << 10;
@@ -181,7 +185,7 @@ impl SledStore {
         }
     }
 
-    /// All of a tree, while sled lets go of what has been read: see [`LOOKS`].
+    /// All of a tree, while sled lets go of what has been read: see [`LOOKS_MAX`].
     fn read_and_let_go<'a>(
         &'a self,
         tree: &'a Tree,
@@ -189,7 +193,7 @@ impl SledStore {
         let refused = |error| refused(&self.directory.path, &error);
         Guarded::new(tree).map(move |entry| {
             let (key, value) = entry.map_err(refused)?;
-            guarded(|| look_at(tree, &key)).map_err(refused)?;
+            guarded(|| look_at(tree, &key, value.len())).map_err(refused)?;
             Ok((key, value))
         })
     }
@@ -203,18 +207,18 @@ impl Store for SledStore {
     }
 
     fn write_page(&mut self, page: u64, bytes: Vec<u8>) -> Result<(), LogError> {
-        let large = bytes.len() > INLINE_BYTES_MAX;
+        let length = bytes.len();
         let key = page.to_be_bytes();
         guarded(|| {
             self.log.insert(key, bytes)?;
-            look_at(&self.log, &key)
+            look_at(&self.log, &key, length)
         })
         .map_err(self.engine_failed("writing a page"))?;
         // A value in a file of its own reaches the disk in no order with the
         // rest. Without a sync here a power cut could keep the pages behind it
         // and lose this one, and the log would be refused for a gap in what
         // nobody was promised.
-        if large {
+        if length > INLINE_BYTES_MAX {
             self.sync()?;
         }
         Ok(())
@@ -229,12 +233,7 @@ impl Store for SledStore {
             self.log.first()
         })
         .map_err(self.engine_failed("removing old pages"))?;
-        let nodes = count * CLEANED_FOR_EACH_PAGE;
-        let cleaned = self.pages.clean(nodes);
-        cleaned.map_err(self.engine_failed("cleaning"))?;
-        // As much of the data's as of the log's, so that a flush waits for twice
-        // the work at most, whatever was written back.
-        let nodes = nodes.min(self.uncleaned);
+        let nodes = self.uncleaned.min(count * CLEANED_BESIDE_EACH_PAGE);
         self.uncleaned -= nodes;
         let cleaned = self.values.clean(nodes);
         cleaned.map_err(self.engine_failed("cleaning the data"))?;
@@ -251,7 +250,7 @@ impl Store for SledStore {
                 Some(bytes) => self.data.insert(key, bytes)?,
                 None => self.data.remove(key)?,
             };
-            look_at(&self.data, key)
+            look_at(&self.data, key, bytes)
         })
         .map_err(self.engine_failed("writing a value"))?;
         // As with pages: it may have, or share, a file that reaches the disk in no
@@ -352,9 +351,10 @@ impl Store for SledStore {
     }
 }
 
-/// See [`LOOKS`].
-fn look_at(tree: &Tree, key: &[u8]) -> ::sled::Result<()> {
-    for _ in 0..LOOKS {
+/// Looks at a value of that many bytes: see [`LOOKS_MAX`].
+fn look_at(tree: &Tree, key: &[u8], bytes: usize) -> ::sled::Result<()> {
+    let looks = 1 + bytes / 1_024;
+    for _ in 0..looks.min(LOOKS_MAX) {
         tree.get(key)?;
     }
     Ok(())
