@@ -217,7 +217,11 @@ mod tests {
             timers.arm(key, Millis(10_000));
             timers.disarm(&key);
         }
-        assert!(timers.queue.len() <= OUTDATED_KEPT + 4, "{}", timers.queue.len());
+        assert!(
+            timers.queue.len() <= OUTDATED_KEPT + 4,
+            "{}",
+            timers.queue.len()
+        );
         assert_eq!(timers.next(), Some(Millis(1)));
     }
 

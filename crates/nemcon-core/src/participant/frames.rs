@@ -83,7 +83,10 @@ impl<R: Resource> Participant<R> {
         self.log_floor(header.coordinator, out);
         if self.settings.planted.has(Bug::EndedBeginsAgain)
             && let Some(id) = message.task().map(|task| task.attempt)
-            && self.attempts.get(&id).is_some_and(|attempt| attempt.is_finished())
+            && self
+                .attempts
+                .get(&id)
+                .is_some_and(|attempt| attempt.is_finished())
         {
             self.attempts.remove(&id);
         }
