@@ -31,15 +31,18 @@ use crate::store::{Entry, Store};
 /// segment). Half of it, since a key and a header come with it.
 const INLINE_BYTES_MAX: usize = 64 << 10;
 
+/// Tree nodes that sled is made to clean in the log's database for each page that
+/// is removed. Each costs some 20 µs. With none a busy bank's log took 55 MB after
+/// 0.8 million transactions and went on growing; with one 27 MB after that, and after
+/// 4 million; with three 7 MB, for a seventh of the transactions.
+const CLEANED_FOR_EACH_PAGE: usize = 1;
+
 /// Tree nodes that sled is made to clean in the data's database for each value that
-/// was written. Each costs some 20 µs.
-///
-/// The log's needs none: its pages go in the order in which they came, and a tree
-/// node from which all have gone is in nobody's way.
+/// was written.
 const CLEANED_FOR_EACH_VALUE: usize = 2;
 
-/// Tree nodes that are cleaned between two flushes for each page that is removed, at
-/// most: so much does a flush wait for, whatever was written back.
+/// How many of those at most are cleaned together with each page that is removed: so
+/// much does a flush wait for, whatever was written back.
 const CLEANED_BESIDE_EACH_PAGE: usize = 3;
 
 /// Writes to the data before it is synced: values, and tree nodes that are cleaned.
@@ -233,6 +236,8 @@ impl Store for SledStore {
             self.log.first()
         })
         .map_err(self.engine_failed("removing old pages"))?;
+        let cleaned = self.pages.clean(count * CLEANED_FOR_EACH_PAGE);
+        cleaned.map_err(self.engine_failed("cleaning"))?;
         let nodes = self.uncleaned.min(count * CLEANED_BESIDE_EACH_PAGE);
         self.uncleaned -= nodes;
         let cleaned = self.values.clean(nodes);
