@@ -10,9 +10,13 @@ use core::cmp::Reverse;
 
 use crate::time::{Millis, Span};
 
-/// So many settings that count no more are kept, at least, before they are thrown
-/// out: fewer are not worth it.
-const OUTDATED_KEPT: usize = 64;
+/// Settings that count no more are thrown out when there are more than so many, and
+/// more than [`OUTDATED_TIMES`] as many as those that count. To find them each of
+/// either kind has to be looked up.
+const OUTDATED_KEPT: usize = 512;
+
+/// See [`OUTDATED_KEPT`].
+const OUTDATED_TIMES: usize = 4;
 
 /// Armed timers, at most one for each key.
 ///
@@ -65,7 +69,9 @@ impl<K: Ord + Clone> Timers<K> {
         if may_be_first(&self.queue) {
             self.pass_over_outdated();
         }
-        if self.queue.len() > 2 * self.armed.len() + OUTDATED_KEPT {
+        let counting = self.armed.len();
+        let outdated_max = OUTDATED_KEPT.max(OUTDATED_TIMES * counting);
+        if self.queue.len() > counting + outdated_max {
             let armed = &self.armed;
             self.queue
                 .retain(|Reverse((at, key))| armed.get(key) == Some(at));
