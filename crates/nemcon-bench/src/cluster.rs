@@ -34,6 +34,8 @@ const SAID_LINES: usize = 5;
 /// A cluster to start.
 #[derive(Clone, Debug)]
 pub struct Spawn {
+    /// How many coordinators; each bank is registered with all of them.
+    pub coordinators: u8,
     /// How many banks.
     pub banks: u8,
     /// Where the programs are.
@@ -44,10 +46,11 @@ pub struct Spawn {
     pub flush_delay: Duration,
 }
 
-/// A coordinator and its banks. What was started for it ends with it.
+/// Coordinators and their banks. What was started for it ends with it.
 #[derive(Debug)]
 pub struct Cluster {
-    client: Client,
+    /// Of each coordinator; one at least.
+    clients: Vec<Client>,
     banks: Vec<ParticipantName>,
     setting: Setting,
     // Before the directory, which they write to.
@@ -85,7 +88,7 @@ impl Cluster {
         registered(&client, &names, THERE_MAX).await?;
         let flush = "as the nodes are set".to_owned();
         Ok(Self {
-            client: client.with_settings(patience(ANSWER_MAX)),
+            clients: vec![client.with_settings(patience(ANSWER_MAX))],
             banks: names,
             setting: Setting::here(None, flush, Vec::new()),
             nodes: Vec::new(),
@@ -106,32 +109,40 @@ impl Cluster {
         let bank = program(spawn, "nemcon-bank")?;
         let versions = vec![version(&coordinator)?, version(&bank)?];
         let mut nodes = Vec::new();
-        nodes.push(Node::start(
-            "coordinator",
-            &coordinator,
-            &[],
-            spawn,
-            dir.path(),
-        )?);
-        let url = nodes[0].serving().await?;
+        let mut urls = Vec::new();
+        for number in 1..=spawn.coordinators.max(1) {
+            let name = match spawn.coordinators {
+                0 | 1 => "coordinator".to_owned(),
+                _ => format!("coordinator-{number}"),
+            };
+            let mut node = Node::start(&name, &coordinator, &[], spawn, dir.path())?;
+            urls.push(node.serving().await?);
+            nodes.push(node);
+        }
         let mut banks = Vec::new();
         for number in 1..=spawn.banks {
             let name = format!("bank-{number}");
-            let arguments = [format!("--name={name}"), format!("--coordinator={url}")];
+            let mut arguments = vec![format!("--name={name}")];
+            arguments.extend(urls.iter().map(|url| format!("--coordinator={url}")));
             nodes.push(Node::start(&name, &bank, &arguments, spawn, dir.path())?);
             banks.push(name);
         }
-        for node in &mut nodes[1..] {
+        for node in &mut nodes[urls.len()..] {
             node.serving().await?;
         }
-        let address: Address = url.parse().map_err(nemcon_client::ClientError::from)?;
-        let client = Client::new(address, patience(ANSWER_MAX));
+        let mut clients = Vec::new();
+        for url in urls {
+            let address: Address = url.parse().map_err(nemcon_client::ClientError::from)?;
+            clients.push(Client::new(address, patience(ANSWER_MAX)));
+        }
         let banks: Result<Vec<ParticipantName>, _> = banks.iter().map(|it| it.parse()).collect();
         let banks = banks
             .map_err(|error: nemcon_core::id::NameError| BenchError::Plan(error.to_string()))?;
-        registered(&client, &banks, SERVING_MAX).await?;
+        for client in &clients {
+            registered(client, &banks, SERVING_MAX).await?;
+        }
         Ok(Self {
-            client,
+            clients,
             banks,
             setting: Setting::here(Some(dir.path()), flush(spawn.flush_delay), versions),
             nodes,
@@ -139,9 +150,14 @@ impl Cluster {
         })
     }
 
-    /// A client of its coordinator.
+    /// A client of each coordinator.
+    pub(crate) fn clients(&self) -> &[Client] {
+        &self.clients
+    }
+
+    /// A client of the first.
     pub(crate) fn client(&self) -> &Client {
-        &self.client
+        &self.clients[0]
     }
 
     /// Its banks.
@@ -323,6 +339,7 @@ mod tests {
     async fn a_program_that_is_missing_is_named() {
         let dir = tempfile::tempdir().unwrap();
         let spawn = Spawn {
+            coordinators: 1,
             banks: 2,
             programs: dir.path().to_owned(),
             dir: dir.path().to_owned(),
@@ -346,6 +363,7 @@ mod tests {
             fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
         }
         let spawn = Spawn {
+            coordinators: 1,
             banks: 1,
             programs: dir.path().to_owned(),
             dir: dir.path().to_owned(),

@@ -1,4 +1,4 @@
-//! How much of the processor others and we have used.
+//! How much of the processor others and we have used, and what memory others take.
 
 use std::fs;
 
@@ -23,7 +23,7 @@ impl Cpu {
     }
 }
 
-/// Looks at the processor time of these processes and of our own.
+/// Looks at the processor time of these processes and of our own, and at their memory.
 #[derive(Clone, Debug, Default)]
 pub struct Meter {
     nodes: Vec<u32>,
@@ -48,6 +48,25 @@ impl Meter {
             nodes_seconds: nodes?.iter().sum(),
         })
     }
+}
+
+impl Meter {
+    /// The memory of all these processes in bytes, as far as it is resident; `None`
+    /// where there are none, or the system does not say.
+    #[must_use]
+    pub fn memory_bytes(&self) -> Option<u64> {
+        if self.nodes.is_empty() {
+            return None;
+        }
+        self.nodes.iter().map(|id| resident_bytes(*id)).sum()
+    }
+}
+
+/// What a process has of its memory in the machine's.
+fn resident_bytes(process: u32) -> Option<u64> {
+    let statm = fs::read_to_string(format!("/proc/{process}/statm")).ok()?;
+    let pages: u64 = statm.split_whitespace().nth(1)?.parse().ok()?;
+    Some(pages * rustix::param::page_size() as u64)
 }
 
 /// What a process has used, in steps of a hundredth of a second.
@@ -81,7 +100,11 @@ mod tests {
     #[test]
     fn our_own_time_grows_and_nobody_has_none() {
         assert_eq!(Meter::default().look(), None);
+        assert_eq!(Meter::default().memory_bytes(), None);
         let meter = Meter::new(vec![std::process::id()]);
+        if cfg!(target_os = "linux") {
+            assert!(meter.memory_bytes().unwrap() > 1 << 20);
+        }
         if let Some(before) = meter.look() {
             let used = meter.look().unwrap().since(before);
             assert!(used.nodes_seconds >= 0.0 && used.client_seconds >= 0.0);

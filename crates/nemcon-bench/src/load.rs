@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::chance::Chance;
@@ -79,6 +79,11 @@ pub struct Measured {
     pub window: Duration,
     /// The processor's time in the window, where it is known.
     pub cpu: Option<Cpu>,
+    /// What memory the nodes took at the end of the window, where it is known.
+    pub memory_bytes: Option<u64>,
+    /// How many others were committed before it began: for whoever measures more than
+    /// once to say.
+    pub committed_before: u64,
 }
 
 /// Who writes into the tally.
@@ -115,29 +120,34 @@ pub async fn measure<S: Subject>(
         window: Window { from, until },
     };
     let chance = Chance::new(seed);
-    let watch = watch_cpu(meter.clone(), from, until);
+    let watch = watch(meter.clone(), from, until);
     let not_started = match load {
         Load::InFlight(count) => closed(subject, count, chance, &recorder).await.map(|()| 0),
         Load::Rate(rate) => open(subject, rate, spans, chance, &recorder).await,
     }?;
     // A watch that panicked has seen nothing.
-    let cpu = watch.await.unwrap_or(None);
+    let (cpu, memory_bytes) = watch.await.unwrap_or_default();
     let tally = recorder.tally.lock();
     Ok(Measured {
         tally: tally.unwrap_or_else(PoisonError::into_inner).clone(),
         not_started,
         window: spans.measured,
         cpu,
+        memory_bytes,
+        committed_before: 0,
     })
 }
 
-/// Looks at the processor's time at both ends of the window.
-fn watch_cpu(meter: Meter, from: Instant, until: Instant) -> tokio::task::JoinHandle<Option<Cpu>> {
+/// Looks at the processor's time at both ends of the window, and at the memory at its
+/// end.
+fn watch(meter: Meter, from: Instant, until: Instant) -> JoinHandle<(Option<Cpu>, Option<u64>)> {
     tokio::spawn(async move {
         sleep_until(from).await;
         let before = meter.look();
         sleep_until(until).await;
-        Some(meter.look()?.since(before?))
+        let cpu = meter.look().zip(before);
+        let cpu = cpu.map(|(after, before)| after.since(before));
+        (cpu, meter.memory_bytes())
     })
 }
 

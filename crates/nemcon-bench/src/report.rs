@@ -33,6 +33,8 @@ pub struct Report {
     pub accounts: u32,
     /// How many banks.
     pub banks: usize,
+    /// How many coordinators they had, each of which got as many transactions.
+    pub coordinators: usize,
     /// Before each window.
     pub warm_up_seconds: f64,
     /// Each window.
@@ -96,6 +98,12 @@ pub struct Figures {
     pub nodes_cpu_us: Option<f64>,
     /// Of the client.
     pub client_cpu_us: Option<f64>,
+    /// Memory of all nodes at the end of the window, in millions of bytes; none: not
+    /// known.
+    pub nodes_memory_mb: Option<f64>,
+    /// Transactions that all rounds before had committed, their warm-ups included: so
+    /// many may be remembered.
+    pub committed_before: f64,
 }
 
 impl Figures {
@@ -116,6 +124,10 @@ impl Figures {
             p999_ms: millis(0.999),
             nodes_cpu_us: cpu.map(|cpu| each(cpu.nodes_seconds)),
             client_cpu_us: cpu.map(|cpu| each(cpu.client_seconds)),
+            nodes_memory_mb: measured
+                .memory_bytes
+                .map(|bytes| rounded(bytes as f64 / 1e6)),
+            committed_before: measured.committed_before as f64,
         }
     }
 
@@ -129,6 +141,9 @@ impl Figures {
             p999_ms: some(|it| it.p999_ms),
             nodes_cpu_us: some(|it| it.nodes_cpu_us),
             client_cpu_us: some(|it| it.client_cpu_us),
+            nodes_memory_mb: some(|it| it.nodes_memory_mb),
+            committed_before: median(rounds.iter().map(|it| it.committed_before))
+                .unwrap_or_default(),
         }
     }
 }
@@ -233,6 +248,8 @@ mod tests {
                 client_seconds: 0.1,
                 nodes_seconds: 0.4,
             }),
+            memory_bytes: Some(3_500_000),
+            committed_before: 100,
         }
     }
 
@@ -251,6 +268,8 @@ mod tests {
         assert!((p50 - 2.0).abs() < 0.01, "{p50}");
         assert_eq!(row.median.nodes_cpu_us, Some(100_000.0));
         assert_eq!(row.median.client_cpu_us, Some(25_000.0));
+        assert_eq!(row.median.nodes_memory_mb, Some(3.5));
+        assert_eq!(row.median.committed_before, 100.0);
         assert_eq!(row.fates.committed, 14);
         let counted: u64 = row.histogram_us.iter().map(|(_, count)| count).sum();
         assert_eq!(counted, 14);
@@ -265,7 +284,12 @@ mod tests {
     #[test]
     fn a_round_without_commits_has_no_latency() {
         let row = Row::new(Load::Rate(100), "unary", Some(3), &[measured(&[])]);
-        assert_eq!(row.median, Figures::default());
+        let nothing = Figures {
+            nodes_memory_mb: Some(3.5),
+            committed_before: 100.0,
+            ..Figures::default()
+        };
+        assert_eq!(row.median, nothing);
         assert_eq!((row.rate, row.participants), (Some(100), Some(3)));
         assert!(row.histogram_us.is_empty());
     }

@@ -39,11 +39,12 @@ pub async fn run(
     let on = |transport| Ground {
         population: Population::new(banks.len(), plan.accounts, plan.skew),
         banks: banks.into(),
-        submitter: Submitter::new(client, transport),
+        submitter: Submitter::new(cluster.clients(), transport),
     };
     let (unary, stream) = (on(Transport::Unary), on(Transport::Stream));
     let rows = plan.rows();
     let mut measured: Vec<Vec<Measured>> = vec![Vec::new(); rows.len()];
+    let mut committed = 0;
     for round in 1..=plan.rounds {
         for (row, measured) in rows.iter().zip(&mut measured) {
             tell(&format!("{}, round {round} of {}", named(row), plan.rounds));
@@ -55,7 +56,13 @@ pub async fn run(
             let seed = u64::from(chance.below(u32::MAX));
             let subject = Arc::new(workload);
             let meter = cluster.meter();
-            measured.push(measure(&subject, row.load, plan.spans, seed, &meter).await?);
+            let found = measure(&subject, row.load, plan.spans, seed, &meter).await?;
+            let committed_before = committed;
+            committed += found.tally.committed_at_all;
+            measured.push(Measured {
+                committed_before,
+                ..found
+            });
         }
     }
 
@@ -75,6 +82,7 @@ pub async fn run(
         skew: plan.skew.as_str(),
         accounts: plan.accounts,
         banks: banks.len(),
+        coordinators: cluster.clients().len(),
         warm_up_seconds: plan.spans.warm_up.as_secs_f64(),
         window_seconds: plan.spans.measured.as_secs_f64(),
         rounds: plan.rounds,

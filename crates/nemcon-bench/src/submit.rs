@@ -1,6 +1,9 @@
 //! The ways by which one-shot transactions reach the coordinator. Workloads know
 //! nothing of them; whoever adds another adds it here.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use nemcon_client::{Client, ClientError, Report, Transaction, WINDOW_MAX};
 
 /// A way.
@@ -23,20 +26,24 @@ impl Transport {
     }
 }
 
-/// Hands transactions in.
+/// Hands transactions in, to each coordinator as many.
 #[derive(Clone, Debug)]
 pub(crate) struct Submitter {
-    client: Client,
+    clients: Arc<[Client]>,
+    /// Whose turn it is.
+    turn: Arc<AtomicUsize>,
 }
 
 impl Submitter {
-    /// By this client, in this way.
-    pub(crate) fn new(client: &Client, transport: Transport) -> Self {
+    /// By these clients, one at least, in this way.
+    pub(crate) fn new(clients: &[Client], transport: Transport) -> Self {
+        let by = |client: &Client| match transport {
+            Transport::Unary => client.clone(),
+            Transport::Stream => client.streaming(WINDOW_MAX),
+        };
         Self {
-            client: match transport {
-                Transport::Unary => client.clone(),
-                Transport::Stream => client.streaming(WINDOW_MAX),
-            },
+            clients: clients.iter().map(by).collect(),
+            turn: Arc::default(),
         }
     }
 
@@ -45,11 +52,13 @@ impl Submitter {
     /// # Errors
     /// As [`Client::run`].
     pub(crate) async fn run(&self, transaction: &Transaction) -> Result<Report, ClientError> {
-        self.client.run(transaction).await
+        self.client().run(transaction).await
     }
 
-    /// The client, for what is not a one-shot transaction.
+    /// The client whose turn it is, for what is not a one-shot transaction: all of it
+    /// is one coordinator's.
     pub(crate) fn client(&self) -> &Client {
-        &self.client
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        &self.clients[turn % self.clients.len()]
     }
 }

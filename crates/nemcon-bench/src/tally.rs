@@ -88,6 +88,8 @@ pub struct Tally {
     pub moved_high_minor: i128,
     /// Tries whose outcome is not known, in the window or not.
     pub unknown_at_all: u64,
+    /// Tries that committed, in the window or not.
+    pub committed_at_all: u64,
 }
 
 impl Tally {
@@ -100,6 +102,7 @@ impl Tally {
             moved_low_minor: 0,
             moved_high_minor: 0,
             unknown_at_all: 0,
+            committed_at_all: 0,
         }
     }
 
@@ -112,6 +115,7 @@ impl Tally {
         self.moved_low_minor += i128::from(low_minor);
         self.moved_high_minor += i128::from(high_minor);
         self.unknown_at_all += u64::from(tried.fate == Fate::Unknown);
+        self.committed_at_all += u64::from(tried.fate == Fate::Committed);
         let Some(latency) = counts else {
             return;
         };

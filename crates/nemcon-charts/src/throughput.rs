@@ -1,18 +1,15 @@
 //! How many transactions there are: per second over time, and by how many are in
 //! flight.
 
-use std::collections::BTreeMap;
-
-use plotters::element::Circle;
 use plotters::prelude::{Color, RGBColor};
 use plotters::series::{AreaSeries, LineSeries};
 
-use crate::axis::{Axis, Quantity, Tick};
-use crate::latency::{Frame, chart, name_axes, place};
-use crate::picture::{
-    self, Area, DrawError, Drawn, HEIGHT_PX, MARGIN, Picture, WIDTH_PX, at, px, write,
-};
-use crate::style::{self, Anchor};
+use crate::axis::{Axis, Quantity};
+use crate::latency::{chart, name_axes, place};
+use crate::names::{Name, PLOT, name_lines};
+use crate::picture::{self, Area, DrawError, Drawn, HEIGHT_PX, Picture, WIDTH_PX};
+use crate::scale::{self, Point, Scale};
+use crate::style;
 
 /// Totals at a moment. They only grow, until the coordinator starts again.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -35,17 +32,6 @@ pub struct Run {
     /// Transactions committed per second.
     pub per_second: f64,
 }
-
-/// The plot leaves room for names at its right.
-const PLOT: Frame = Frame {
-    left: MARGIN + 64.0,
-    top: 108.0,
-    right: 1040.0,
-    bottom: 516.0,
-};
-
-/// Between the middle lines of two names at the right.
-const NAME_ROW: f64 = 40.0;
 
 /// One of the two rates.
 type Part = fn(&Rate) -> f64;
@@ -171,39 +157,6 @@ fn over_time(area: &Area<'_>, rates: &[Rate], means: [(&str, f64); 2]) -> Drawn 
     name_lines(area, names)
 }
 
-/// A name at the end of a line.
-struct Name {
-    y: f64,
-    text: String,
-    below: String,
-    colour: RGBColor,
-}
-
-/// Names stand where their lines end, moved apart where they would meet.
-fn name_lines(area: &Area<'_>, mut names: Vec<Name>) -> Drawn {
-    names.sort_by(|one, two| one.y.total_cmp(&two.y));
-    let row = NAME_ROW.min((PLOT.bottom - PLOT.top) / names.len().max(1) as f64);
-    let mut free = PLOT.top;
-    for name in &mut names {
-        name.y = name.y.max(free);
-        free = name.y + row;
-    }
-    let mut lowest = PLOT.bottom - row / 4.0;
-    for name in names.iter_mut().rev() {
-        name.y = name.y.min(lowest);
-        lowest = name.y - row;
-    }
-    let room = f64::from(WIDTH_PX) - PLOT.right - 20.0;
-    for name in &names {
-        let bold = style::bold(style::TEXT, name.colour, Anchor::Left);
-        let small = style::plain(style::TEXT - 1.0, style::GREY, Anchor::Left);
-        let text = style::cut(&picture::printable(&name.text), &bold, room);
-        write(area, &text, (PLOT.right + 12.0, name.y - 8.0), &bold)?;
-        write(area, &name.below, (PLOT.right + 12.0, name.y + 9.0), &small)?;
-    }
-    Ok(())
-}
-
 /// Draws how fast runs were by the number of transactions in flight. Both scales
 /// begin at nothing, but that of those in flight is one of powers of two.
 ///
@@ -211,123 +164,31 @@ fn name_lines(area: &Area<'_>, mut names: Vec<Name>) -> Drawn {
 ///
 /// Only a bug in what draws.
 pub fn in_flight(runs: &[Run], about: &str) -> Result<Picture, DrawError> {
-    let mut lines: BTreeMap<&str, Vec<(f64, f64)>> = BTreeMap::new();
-    let sensible =
-        |run: &&Run| run.in_flight > 0 && run.per_second.is_finite() && run.per_second >= 0.0;
-    for run in runs.iter().filter(sensible) {
-        let point = ((run.in_flight as f64).log2(), run.per_second.min(1e300));
-        lines.entry(&run.name).or_default().push(point);
-    }
-    for line in lines.values_mut() {
-        line.sort_by(|one, two| one.0.total_cmp(&two.0).then(one.1.total_cmp(&two.1)));
-    }
-    let told: Vec<String> = lines
-        .iter()
-        .filter_map(|(name, line)| tell_best(name, line))
-        .collect();
-    let told = if told.is_empty() {
-        "No run.".to_owned()
-    } else {
-        told.join(" ")
+    let point = |run: &Run| Point {
+        name: run.name.clone(),
+        at: run.in_flight as f64,
+        value: run.per_second,
     };
-    picture::draw(
-        "Throughput by transactions in flight",
+    let points: Vec<Point> = runs.iter().map(point).collect();
+    scale::draw(
+        &points,
         about,
-        &told,
-        |area| {
-            if lines.is_empty() {
-                return picture::nothing(
-                    area,
-                    middle(),
-                    "There is nothing to draw",
-                    "no run was measured",
-                );
-            }
-            by_flight(area, &lines)
+        &Scale {
+            title: "Throughput by transactions in flight",
+            along: "transactions in flight, scale of powers of two",
+            up: "committed per second",
+            nothing: "no run was measured",
+            tell: |name, line| {
+                let (flight, rate) = scale::highest(line);
+                let rate = Quantity::Count.tell(rate);
+                format!("{name}: at most {rate} per second, with {flight} in flight.")
+            },
+            below: |line| {
+                let (_, rate) = scale::highest(line);
+                format!("at most {}/s", Quantity::Count.tell(rate))
+            },
         },
     )
-}
-
-fn best(line: &[(f64, f64)]) -> Option<(f64, f64)> {
-    line.iter()
-        .copied()
-        .max_by(|one, two| one.1.total_cmp(&two.1))
-}
-
-fn tell_best(name: &str, line: &[(f64, f64)]) -> Option<String> {
-    let (flight, rate) = best(line)?;
-    let rate = Quantity::Count.tell(rate);
-    Some(format!(
-        "{name}: at most {rate} per second, with {} in flight.",
-        flight.exp2().round()
-    ))
-}
-
-fn by_flight(area: &Area<'_>, lines: &BTreeMap<&str, Vec<(f64, f64)>>) -> Drawn {
-    let points = || lines.values().flatten();
-    let most = points().map(|it| it.1).fold(0.0, f64::max);
-    let x = flights(points().map(|it| it.0));
-    let y = Axis::rates(most * 1.1, 6);
-    let mut chart = chart(area, PLOT, &x, &y)?;
-    name_axes(
-        area,
-        PLOT,
-        "transactions in flight, scale of powers of two",
-        "committed per second",
-    )?;
-    let mut names = Vec::new();
-    for (place_in_list, (name, line)) in lines.iter().enumerate() {
-        let colour = style::SERIES[place_in_list % style::SERIES.len()];
-        chart.draw_series(LineSeries::new(line.clone(), style::line(colour, 2.2)))?;
-        for (flight, rate) in line {
-            let (left, top) = place(&chart, (*flight, *rate));
-            area.draw(&Circle::new(at(left, top), px(5.5), style::PAPER.filled()))?;
-            area.draw(&Circle::new(at(left, top), px(4.0), colour.filled()))?;
-            if lines.len() == 1 {
-                let bold = style::bold(style::TEXT, style::INK, Anchor::Middle);
-                write(
-                    area,
-                    &Quantity::Count.tell(*rate),
-                    (left, top - 17.0),
-                    &bold,
-                )?;
-            }
-        }
-        let last = line.last().copied().unwrap_or_default();
-        let fastest = best(line).map_or(0.0, |it| it.1);
-        names.push(Name {
-            y: place(&chart, last).1,
-            text: (*name).to_owned(),
-            below: format!("at most {}/s", Quantity::Count.tell(fastest)),
-            colour,
-        });
-    }
-    name_lines(area, names)
-}
-
-/// The axis of those in flight: named where something was measured, as far as there
-/// is room.
-fn flights(points: impl Iterator<Item = f64>) -> Axis {
-    let mut measured: Vec<f64> = points.collect();
-    measured.sort_by(f64::total_cmp);
-    measured.dedup();
-    let low = measured.first().copied().unwrap_or_default();
-    let high = measured.last().copied().unwrap_or_default();
-    let (from, to) = (low - 0.4, high + 0.4);
-    let apart = (to - from) / 18.0;
-    let mut ticks: Vec<Tick> = Vec::new();
-    for at in measured {
-        if ticks.last().is_none_or(|last| at - last.at >= apart) {
-            let label = Quantity::Count.tell(at.exp2().round());
-            ticks.push(Tick { at, label });
-        }
-    }
-    Axis {
-        from,
-        to,
-        logarithmic: true,
-        ticks,
-    }
 }
 
 #[cfg(test)]

@@ -26,6 +26,9 @@ use crate::session::Session;
 /// Most banks that are started: more processes measure the scheduler.
 const BANKS_MAX: i64 = PARTICIPANTS_MAX as i64;
 
+/// Most coordinators that are started, for the same reason.
+const COORDINATORS_MAX: i64 = 8;
+
 /// Longest time by which a flush can be slowed: the most that nodes take.
 const FLUSH_DELAY_MS_MAX: i64 = 10_000;
 
@@ -68,6 +71,10 @@ pub(crate) struct Bench {
     #[arg(long, value_name = "BANKS", num_args = 0..=1, require_equals = true,
         default_missing_value = "0", value_parser = clap::value_parser!(u8).range(0..=BANKS_MAX))]
     spawn: Option<u8>,
+    /// How many coordinators to start; each gets as many of the transactions
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "spawn",
+        value_parser = clap::value_parser!(u8).range(1..=COORDINATORS_MAX))]
+    coordinators: u8,
     /// Only these banks of a running cluster [default: all that are registered]
     #[arg(
         long,
@@ -248,6 +255,7 @@ impl Bench {
             None => beside()?,
         };
         Ok(Spawn {
+            coordinators: self.coordinators,
             banks: if banks == 0 { needed.max(2) } else { banks },
             programs,
             dir: self.data_dir.clone().unwrap_or_else(std::env::temp_dir),

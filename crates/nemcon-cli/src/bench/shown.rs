@@ -26,14 +26,19 @@ fn head(report: &Report) -> String {
         skew,
         accounts,
         banks,
+        coordinators,
         warm_up_seconds,
         window_seconds,
         rounds,
         setting,
         ..
     } = report;
+    let by = match coordinators {
+        1 => String::new(),
+        many => format!(", {many} coordinators"),
+    };
     format!(
-        "{workload}: {accounts} at each of {banks} banks, chosen {skew}\n\
+        "{workload}: {accounts} at each of {banks} banks, chosen {skew}{by}\n\
          rounds: {rounds}, each {window_seconds} s after {warm_up_seconds} s of warm-up; figures \
          are medians\n{}",
         place(setting)
@@ -74,6 +79,7 @@ fn rows(report: &Report) -> Table {
         ">P99 MS",
         ">P99.9 MS",
         ">CPU µs",
+        ">MB",
         ">REFUSED",
         ">CONFLICTS",
         ">VICTIMS",
@@ -89,6 +95,8 @@ fn rows(report: &Report) -> Table {
             p999_ms,
             nodes_cpu_us,
             client_cpu_us,
+            nodes_memory_mb,
+            committed_before: _,
         } = row.median;
         let (lowest, highest) = row.per_second_range;
         let millis = |figure: Option<f64>| figure.map_or("-".into(), |ms| format!("{ms:.2}"));
@@ -104,6 +112,7 @@ fn rows(report: &Report) -> Table {
             cpu.map_or("-".into(), |(nodes, client)| {
                 format!("{nodes:.0}+{client:.0}")
             }),
+            nodes_memory_mb.map_or("-".into(), |mb| format!("{mb:.0}")),
             row.fates.refused.to_string(),
             row.fates.conflicts.to_string(),
             row.fates.deadlock_victims.to_string(),

@@ -1,5 +1,6 @@
 //! `nemcon plot`: pictures of what a coordinator did, or of what a file says.
 
+mod cost;
 mod latency;
 mod target;
 mod throughput;
@@ -28,6 +29,9 @@ pub(crate) enum Command {
     /// Transactions per second, over time or by how many are in flight
     #[command(after_help = throughput::HELP)]
     Throughput(throughput::Throughput),
+    /// What a transaction costs, by how large something is
+    #[command(after_help = cost::HELP)]
+    Cost(cost::Cost),
     /// Who waits for whom, with deadlocks in their own colour
     #[command(after_help = waits::HELP)]
     Waits(waits::Waits),
@@ -49,6 +53,7 @@ pub(crate) async fn run(command: Command, coordinator: &Address) -> Result<Exit,
     match command {
         Command::Latency(arguments) => latency::run(arguments, coordinator).await,
         Command::Throughput(arguments) => throughput::run(arguments, coordinator).await,
+        Command::Cost(arguments) => cost::run(&arguments),
         Command::Waits(arguments) => waits::run(arguments, coordinator).await,
     }
 }
