@@ -1,5 +1,6 @@
 //! What a transaction costs, by how large something is.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
@@ -131,12 +132,15 @@ fn of_files(files: &[PathBuf], of: Of, by: By) -> Result<Result<Picture, DrawErr
 fn points_of(path: &Path, report: &Value, of: Of, by: By) -> Result<Vec<Point>, Failure> {
     let workload = report.get("workload").and_then(Value::as_str);
     let workload = workload.unwrap_or("nemcon");
+    let rows = list(path, report, "rows")?;
+    let in_flight = |row: &Value| row.get("in_flight").and_then(Value::as_u64);
+    let loads: BTreeSet<Option<u64>> = rows.iter().map(in_flight).collect();
     let mut points = Vec::new();
-    for (place, row) in list(path, report, "rows")?.iter().enumerate() {
+    for (place, row) in rows.iter().enumerate() {
         let wrong = |what: String| malformed(path, &format!("row {}: {what}", place + 1));
         let mut name = workload.to_owned();
-        let in_flight = row.get("in_flight").and_then(Value::as_u64);
-        if let Some(count) = in_flight.filter(|_| by != By::InFlight) {
+        let told_apart = by != By::InFlight && loads.len() > 1;
+        if let Some(count) = in_flight(row).filter(|_| told_apart) {
             name = format!("{name}, {count} in flight");
         }
         if by == By::Committed {
@@ -197,15 +201,18 @@ mod tests {
     #[test]
     fn rows_stand_where_their_number_is() {
         let told = drawn(REPORT, Of::Cpu, By::Participants).unwrap();
-        assert!(told.contains("empty, 64 in flight: 80 at 2, 480 at 16."));
-        assert!(told.contains("empty, 64 in flight, for each: 40 at 2, 30 at 16."));
+        assert!(told.contains("empty: 80 at 2, 480 at 16."));
+        assert!(told.contains("empty, for each: 40 at 2, 30 at 16."));
         let told = drawn(REPORT, Of::Memory, By::InFlight).unwrap();
         assert!(told.contains("empty: 50 at 64, 60 at 64."));
+        let two = REPORT.replacen("64", "8", 1);
+        let told = drawn(&two, Of::Cpu, By::Accounts).unwrap();
+        assert!(told.contains("empty, 8 in flight: 80 at 1,000"), "{told}");
         let told = drawn(REPORT, Of::Cpu, By::Coordinators).unwrap();
         assert!(told.contains("80 at 2, 480 at 2."));
         // The first of all has no place on a scale of powers of two.
         let told = drawn(REPORT, Of::Cpu, By::Committed).unwrap();
-        assert!(told.contains("empty, 64 in flight: 70 at 5,000, 70 at 5,000."));
+        assert!(told.contains("empty: 70 at 5,000, 70 at 5,000."));
     }
 
     #[test]

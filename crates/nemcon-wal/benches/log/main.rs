@@ -21,6 +21,10 @@ use std::time::{Duration, Instant};
 
 use contestants::{AppendFile, Contestant, OnePerRecord, Ours};
 
+/// That of the nodes' programs.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 const RECORD_BYTES: usize = 100;
 const WRITERS: [u64; 5] = [1, 16, 64, 256, 1_024];
 
