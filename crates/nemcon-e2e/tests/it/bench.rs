@@ -123,6 +123,37 @@ async fn smallbank_keeps_its_sum_while_a_few_customers_are_wanted_by_all() {
     );
 }
 
+#[tokio::test(flavor = "current_thread")]
+async fn coordinators_share_the_load_and_its_cost_is_drawn() {
+    let dir = tempfile::tempdir().unwrap();
+    let two = ["transfer", "--in-flight=8", "--coordinators=2"];
+    let told = spawned(dir.path(), &two).await;
+    assert_eq!(told.exit, DONE, "{told:?}");
+    let report = told.json();
+    is_sound(&report, 1);
+    assert_eq!(report["coordinators"], 2);
+    if cfg!(target_os = "linux") {
+        let median = &report["rows"][0]["median"];
+        assert!(
+            median["nodes_memory_mb"].as_f64().unwrap() > 1.0,
+            "{report}"
+        );
+        let file = dir.path().join("two.json");
+        std::fs::write(&file, &told.stdout).unwrap();
+        let drawn = [
+            "plot",
+            "cost",
+            "--by=coordinators",
+            "--out=cost.svg",
+            "two.json",
+        ];
+        let told = nemcon(dir.path(), &drawn).await;
+        assert_eq!(told.exit, DONE, "{told:?}");
+        let svg = std::fs::read_to_string(dir.path().join("cost.svg")).unwrap();
+        assert!(svg.contains("What it takes by coordinators"), "{svg}");
+    }
+}
+
 /// A bench of transfers on a cluster that is there.
 const TRANSFERS: [&str; 6] = [
     "bench",
