@@ -149,6 +149,20 @@ impl Process {
         status.unwrap_or_else(|error| panic!("cannot look after {}: {error}", self.name))
     }
 
+    /// Its memory, as far as it is resident.
+    ///
+    /// # Panics
+    /// If it has ended, or the operating system does not say.
+    #[must_use]
+    pub fn memory_bytes(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = fs::read_to_string(&path).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+        kib.map(|kib| kib * 1_024)
+            .unwrap_or_else(|| panic!("{}: no VmRSS in {path}: {status:?}", self.name))
+    }
+
     /// Waits for its end.
     ///
     /// # Panics

@@ -6,6 +6,7 @@
 )]
 
 mod architecture;
+mod away;
 mod backup;
 mod bench;
 mod check;
