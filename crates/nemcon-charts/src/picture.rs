@@ -170,6 +170,11 @@ pub(crate) fn draw(
     Ok(Picture { svg })
 }
 
+/// The middle of a picture.
+pub(crate) fn middle() -> (f64, f64) {
+    (f64::from(WIDTH_PX) / 2.0, f64::from(HEIGHT_PX) / 2.0)
+}
+
 /// Says in the middle of an area, in pixels, why nothing is drawn there.
 pub(crate) fn nothing(area: &Area<'_>, (x, y): (f64, f64), why: &str, hint: &str) -> Drawn {
     let large = style::plain(style::HEADING, style::INK, Anchor::Middle);

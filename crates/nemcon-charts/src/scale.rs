@@ -10,7 +10,7 @@ use plotters::series::LineSeries;
 use crate::axis::{Axis, Quantity, Tick};
 use crate::latency::{chart, name_axes, place};
 use crate::names::{Name, PLOT, name_lines};
-use crate::picture::{self, Area, DrawError, Drawn, HEIGHT_PX, Picture, WIDTH_PX, at, px, write};
+use crate::picture::{self, Area, DrawError, Drawn, Picture, at, px, write};
 use crate::style::{self, Anchor};
 
 /// A point of a line.
@@ -96,7 +96,7 @@ pub(crate) fn draw(points: &[Point], about: &str, scale: &Scale<'_>) -> Result<P
     };
     picture::draw(scale.title, about, &told, |area| {
         if lines.is_empty() {
-            let middle = (f64::from(WIDTH_PX) / 2.0, f64::from(HEIGHT_PX) / 2.0);
+            let middle = picture::middle();
             return picture::nothing(area, middle, "There is nothing to draw", scale.nothing);
         }
         over_powers_of_two(area, &lines, scale)

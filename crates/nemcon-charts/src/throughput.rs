@@ -7,7 +7,7 @@ use plotters::series::{AreaSeries, LineSeries};
 use crate::axis::{Axis, Quantity};
 use crate::latency::{chart, name_axes, place};
 use crate::names::{Name, PLOT, name_lines};
-use crate::picture::{self, Area, DrawError, Drawn, HEIGHT_PX, Picture, WIDTH_PX};
+use crate::picture::{self, Area, DrawError, Drawn, Picture};
 use crate::scale::{self, Point, Scale};
 use crate::style;
 
@@ -68,7 +68,7 @@ pub fn throughput(samples: &[Sample], about: &str) -> Result<Picture, DrawError>
     picture::draw("Throughput", about, &told, |area| {
         if rates.is_empty() {
             let hint = "two samples with some time between them make a rate";
-            return picture::nothing(area, middle(), "There is nothing to draw", hint);
+            return picture::nothing(area, picture::middle(), "There is nothing to draw", hint);
         }
         over_time(
             area,
@@ -76,10 +76,6 @@ pub fn throughput(samples: &[Sample], about: &str) -> Result<Picture, DrawError>
             [("committed", committed), ("aborted", aborted)],
         )
     })
-}
-
-fn middle() -> (f64, f64) {
-    (f64::from(WIDTH_PX) / 2.0, f64::from(HEIGHT_PX) / 2.0)
 }
 
 fn rates(samples: &[Sample]) -> Vec<Rate> {

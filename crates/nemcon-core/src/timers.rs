@@ -62,11 +62,7 @@ impl<K: Ord + Clone> Timers<K> {
 
     /// A setting for that time counts no more.
     fn tidy(&mut self, outdated: Millis) {
-        let may_be_first = |queue: &BinaryHeap<Reverse<(Millis, K)>>| {
-            let first = queue.peek();
-            first.is_some_and(|Reverse((at, _))| *at == outdated)
-        };
-        if may_be_first(&self.queue) {
+        if self.next() == Some(outdated) {
             self.pass_over_outdated();
         }
         let counting = self.armed.len();

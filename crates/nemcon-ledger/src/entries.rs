@@ -183,10 +183,12 @@ impl<C> Encode<C> for Entries {
 
 impl<'b, C> Decode<'b, C> for Entries {
     fn decode(d: &mut Decoder<'b>, _: &mut C) -> Result<Self, decode::Error> {
-        let unknown = || decode::Error::message("entries without their number");
+        let unknown = || decode::Error::message("a list without its length");
         let count = d.array()?.ok_or_else(unknown)?;
         let from = d.position();
         for _ in 0..count {
+            // What is read of it later relies on this.
+            d.probe().array()?.ok_or_else(unknown)?;
             d.decode::<Entry>()?;
         }
         let bytes = d.input().get(from..d.position()).unwrap_or_default();
@@ -201,7 +203,7 @@ impl<'b, C> Decode<'b, C> for Entries {
 #[cfg(test)]
 mod tests {
     use alloc::collections::VecDeque;
-    use alloc::string::String;
+    use alloc::string::{String, ToString};
 
     use nemcon_core::codec::Codec;
     use nemcon_core::id::TransactionId;
@@ -273,6 +275,11 @@ mod tests {
         for bytes in [number.to_bytes(), text.to_bytes()] {
             assert!(Entries::from_bytes(&bytes).is_err());
         }
+        // One entry, as a list that says nowhere how long it is: we never write that.
+        let endless = [1, 0x81, 0x9f, 7, 1, 1, 0x50];
+        let endless = [&endless[..], &[7; 16], &[1, 0xf6, 0xff]].concat();
+        let error = Entries::from_bytes(&endless).unwrap_err().to_string();
+        assert!(error.contains("a list without its length"), "{error}");
         let entry: Entries = Entries::default();
         let mut cut = entry.to_bytes();
         cut.pop();
