@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use hyper_util::client::legacy::connect::HttpConnector;
 use tonic::transport::{Channel, Endpoint, Server};
 use tonic::{Response, Status};
 
@@ -19,19 +20,6 @@ pub const CALL_TIMEOUT: Duration = Duration::from_secs(1);
 pub const ORDER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A connection on which nothing was heard for so long is tried.
-///
-/// A network that is cut, and a peer whose machine or address has gone, send no
-/// farewell. Until such a connection is given up, every call on it times out, also
-/// when the network has long been whole again: TCP repeats what was lost after
-/// 0.2, 0.4, 0.8 … seconds, so after a cut of 7 s it is silent for 6 s more, and if
-/// the peer has another address by then, for ever. Nothing may be in doubt 5 s after
-/// a network is whole again; so a connection is given up 4 s after the last that was
-/// heard on it. A shorter cut than that is bridged by TCP, which is then silent for
-/// no longer than the cut itself.
-///
-/// The price is a frame of 17 bytes each way every 2 s on an idle connection. A
-/// server that is not ours may think that too much and end the connection (gRPC has
-/// a word for it, "too many pings"); then it is made again when it is needed.
 pub const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(2);
 
 /// How long the answer to such a trial may take, before the connection is given up.
@@ -57,6 +45,20 @@ pub const STREAMS_MAX: u32 = 10_000;
 /// Set [`MESSAGE_BYTES_MAX`] on the generated client as well: it is a limit of
 /// the codec, not of the channel.
 ///
+/// A network that is cut, and a peer whose machine or address has gone, send no
+/// farewell. Until such a connection is given up, every call on it times out, also
+/// when the network has long been whole again: TCP repeats what was lost after
+/// 0.2, 0.4, 0.8 … seconds, so after a cut of 7 s it is silent for 6 s more, and if
+/// the peer has another address by then, for ever. Nothing may be in doubt 5 s after
+/// a network is whole again; so a connection is given up 4 s after the last that was
+/// heard on it. A shorter cut than that is bridged by TCP, which is then silent for
+/// no longer than the cut itself.
+///
+/// It is TCP that tries the connection (its own keep-alive, and `TCP_USER_TIMEOUT` for
+/// what is under way), and not gRPC. Servers in other languages take a ping more often
+/// than every five minutes for an attack, whatever is under way, and end the connection
+/// with all its calls: "too many pings". Of TCP's trials they see nothing.
+///
 /// A call that is abandoned resets its stream, and what the peer had under way for it
 /// counts as an error of the peer. The usual limit of 1,024 of these would end the
 /// connection, with all other calls on it, after so many time-outs in its life. It is
@@ -66,17 +68,24 @@ pub const STREAMS_MAX: u32 = 10_000;
 /// Outside a tokio runtime.
 #[must_use]
 pub fn channel(address: &Address) -> Channel {
+    let mut connector = HttpConnector::new();
+    connector.set_nodelay(true);
+    connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
+    connector.set_keepalive(Some(KEEP_ALIVE_INTERVAL));
+    connector.set_keepalive_interval(Some(KEEP_ALIVE_TIMEOUT));
+    // Elsewhere TCP gives up by its keep-alive alone, which tries only what is idle.
+    #[cfg(target_os = "linux")]
+    connector.set_tcp_user_timeout(Some(KEEP_ALIVE_INTERVAL + KEEP_ALIVE_TIMEOUT));
     Endpoint::from(address.uri().clone())
-        .tcp_nodelay(true)
         .connect_timeout(CONNECT_TIMEOUT)
-        .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
-        .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
-        .keep_alive_while_idle(true)
         .http2_max_local_error_reset_streams(None)
-        .connect_lazy()
+        .connect_with_connector_lazy(connector)
 }
 
 /// A server to add services to.
+///
+/// Its clients are tried with pings, which no client forbids: one that has gone holds
+/// nothing for longer than [`KEEP_ALIVE_INTERVAL`] and [`KEEP_ALIVE_TIMEOUT`].
 ///
 /// Whoever brings the listening socket sets TCP_NODELAY on what it accepts: this
 /// setting reaches only sockets that the server binds itself. Without it a
