@@ -238,12 +238,38 @@ pub enum OpenError {
     },
     /// The format is older than the log: an upgrade has taken place since.
     #[error(
-        "the file {} says format 1, but what that format keeps in the database beside it was moved by an upgrade: the file is older than the rest. {WAY_OUT}",
+        "the file {} says format {found}, but what that format keeps in the database beside it was moved by an upgrade: the file is older than the rest. {WAY_OUT}",
         path.display()
     )]
     StaleFormat {
         /// The file.
         path: PathBuf,
+        /// The format it says.
+        found: u64,
+    },
+    /// The format is older, and there is no room to write what there is in the new one.
+    #[error(
+        "the log in {} has an older format, and its upgrade needs {needed} bytes of room, of which \
+         {free} are free. Nothing was changed: make room on its file system, then start the node \
+         again",
+        dir.display()
+    )]
+    NoRoomToUpgrade {
+        /// The log's directory.
+        dir: PathBuf,
+        /// Bytes that may be needed.
+        needed: u64,
+        /// Bytes that are free.
+        free: u64,
+    },
+    /// One of the databases was put in the place of another.
+    #[error(
+        "the databases `sled` and `data` in {} are not of one log. {WAY_OUT}",
+        dir.display()
+    )]
+    MixedDatabases {
+        /// The log's directory.
+        dir: PathBuf,
     },
     /// The data is older than the log beside it can make up for.
     #[error(

@@ -227,8 +227,8 @@ impl<S: Store> Store for Faulty<S> {
         self.store.read_extent()
     }
 
-    fn pages(&self) -> impl DoubleEndedIterator<Item = Entry<Self::Bytes>> {
-        self.store.pages()
+    fn pages_from(&self, first: u64) -> impl DoubleEndedIterator<Item = Entry<Self::Bytes>> {
+        self.store.pages_from(first)
     }
 
     fn values_after(&self, after: Option<&[u8]>) -> impl Iterator<Item = Entry<Self::Bytes>> {

@@ -270,11 +270,11 @@ impl Store for MemStore {
         Ok(self.disk.extent)
     }
 
-    fn pages(&self) -> impl DoubleEndedIterator<Item = Entry<Vec<u8>>> {
+    fn pages_from(&self, first: u64) -> impl DoubleEndedIterator<Item = Entry<Vec<u8>>> {
         let key = |page: &u64| page.to_be_bytes().to_vec();
         self.disk
             .pages
-            .iter()
+            .range(first..)
             .map(move |(page, bytes)| Ok((key(page), bytes.clone())))
     }
 

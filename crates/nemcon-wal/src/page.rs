@@ -108,6 +108,13 @@ pub enum PageError {
     },
 }
 
+/// The number that stands in the head of a page, whatever else is wrong with it; `None`
+/// if the bytes are too few to be one.
+#[cfg(feature = "sled")]
+pub(crate) fn number(bytes: &[u8]) -> Option<u64> {
+    Some(u64_at(bytes.first_chunk::<HEADER_BYTES>()?, 8))
+}
+
 impl Header {
     /// Reads the head of a page that is stored under `page`.
     ///

@@ -1,8 +1,7 @@
 //! Reading a log back, and refusing one that is not whole.
 //!
-//! Every value and every page is read and checked at each start, also pages
-//! that a checkpoint has made superfluous and that were not removed in time:
-//! damage is better found at a start than when it is needed.
+//! Every value is read and checked at each start, and every page from where replay
+//! starts on. Pages before that are needed no more, and nobody looks at them again.
 
 use nemcon_core::id::Lsn;
 use nemcon_core::machine::Stored;
@@ -28,7 +27,7 @@ pub struct Opened {
     pub values: u64,
     /// Records handed to [`Recovery::record`].
     pub records: u64,
-    /// Pages read and checked, older ones included.
+    /// Pages read and checked.
     pub pages: u64,
 }
 
@@ -37,6 +36,9 @@ pub struct Opened {
 pub(crate) struct Recovered {
     pub(crate) last_lsn: Lsn,
     pub(crate) last_page: u64,
+    /// Where replay started.
+    pub(crate) first_page: u64,
+    /// The oldest page there is, if any is older than that.
     pub(crate) oldest_page: u64,
     pub(crate) mark_counter: u64,
     pub(crate) clean: bool,
@@ -127,8 +129,8 @@ fn load_values<S: Store>(store: &S, recovery: &mut dyn Recovery) -> Result<(u64,
 
 /// Where the newest closed checkpoint lets replay start; page 1 without any.
 /// Walks backwards, so it reads little more than what has to be replayed.
-fn replay_start<S: Store>(store: &S) -> Result<u64, OpenError> {
-    for entry in store.pages().rev() {
+pub(crate) fn replay_start<S: Store>(store: &S) -> Result<u64, OpenError> {
+    for entry in store.pages_from(1).rev() {
         let (key, bytes) = entry?;
         let page = page_number(store, key.as_ref())?;
         let header = Header::read(page, bytes.as_ref()).map_err(|source| OpenError::BadPage {
@@ -218,7 +220,7 @@ pub(crate) fn extent_of_log<S: Store>(store: &S) -> Result<Option<Extent>, OpenE
     Ok(Some(Extent { page, lsn }))
 }
 
-/// Checks all pages in order and hands out the records from `replay_from` on.
+/// Checks the pages from `replay_from` on, in their order, and hands out their records.
 fn replay<S: Store>(
     store: &S,
     replay_from: u64,
@@ -228,22 +230,20 @@ fn replay<S: Store>(
     let mut log = Recovered {
         last_lsn: Lsn(0),
         last_page: 0,
-        oldest_page: 1,
+        first_page: replay_from,
+        oldest_page: oldest_page(store)?.unwrap_or(replay_from),
         mark_counter: 0,
         clean: false,
         values: 0,
         records: 0,
         pages: 0,
     };
-    for entry in store.pages() {
+    for entry in store.pages_from(replay_from) {
         let (key, bytes) = entry?;
         let page = page_number(store, key.as_ref())?;
         let dir = || store.place().to_owned();
-        if log.pages == 0 {
-            check_start(store, replay_from, page)?;
-            log.oldest_page = page;
-        } else if page != log.last_page + 1 {
-            let expected = log.last_page + 1;
+        let expected = replay_from + log.pages;
+        if page != expected {
             return Err(OpenError::MissingPage {
                 dir: dir(),
                 expected,
@@ -271,20 +271,18 @@ fn replay<S: Store>(
         if let Some(extent) = extent.filter(|it| it.page == page) {
             check_place(store, extent, header.first_lsn)?;
         }
-        if page >= replay_from {
-            for frame in &frames {
-                let lsn = frame.lsn;
-                recovery
-                    .record(lsn, frame.bytes)
-                    .map_err(|source| OpenError::RefusedRecord {
-                        dir: dir(),
-                        page,
-                        lsn,
-                        source,
-                    })?;
-            }
-            log.records += u64::from(header.count);
+        for frame in &frames {
+            let lsn = frame.lsn;
+            recovery
+                .record(lsn, frame.bytes)
+                .map_err(|source| OpenError::RefusedRecord {
+                    dir: dir(),
+                    page,
+                    lsn,
+                    source,
+                })?;
         }
+        log.records += u64::from(header.count);
         log.last_page = page;
         log.last_lsn = Lsn(header.next_lsn().0 - 1);
         log.pages += 1;
@@ -292,17 +290,10 @@ fn replay<S: Store>(
     Ok(log)
 }
 
-/// Pages before `replay_from` may have been removed, none from there on.
-fn check_start<S: Store>(store: &S, replay_from: u64, found: u64) -> Result<(), OpenError> {
-    if found == 0 || found > replay_from {
-        let dir = store.place().to_owned();
-        return Err(OpenError::MissingPage {
-            dir,
-            expected: replay_from,
-            found,
-        });
-    }
-    Ok(())
+fn oldest_page<S: Store>(store: &S) -> Result<Option<u64>, OpenError> {
+    let oldest = store.pages_from(0).next().transpose()?;
+    let number = oldest.map(|(key, _)| page_number(store, key.as_ref()));
+    number.transpose()
 }
 
 pub(crate) fn page_number<S: Store>(store: &S, key: &[u8]) -> Result<u64, OpenError> {

@@ -27,7 +27,7 @@ pub(crate) trait Store {
     /// Adds a page to the log.
     fn write_page(&mut self, page: u64, bytes: Vec<u8>) -> Result<(), LogError>;
 
-    /// Removes pages from the beginning of the log.
+    /// Gives up pages at the beginning of the log: nobody needs them any more.
     fn remove_pages(&mut self, pages: Range<u64>) -> Result<(), LogError>;
 
     /// Sets or removes a value of the data.
@@ -59,8 +59,9 @@ pub(crate) trait Store {
     /// How far the data was said to be complete; `None` if nothing was said.
     fn read_extent(&self) -> Result<Option<Extent>, OpenError>;
 
-    /// All pages in the order of their numbers.
-    fn pages(&self) -> impl DoubleEndedIterator<Item = Entry<Self::Bytes>>;
+    /// Pages in the order of their numbers, from `first` on. Those that were removed
+    /// may be among them, or some of them, until the store has other use for their place.
+    fn pages_from(&self, first: u64) -> impl DoubleEndedIterator<Item = Entry<Self::Bytes>>;
 
     /// Values in the order of their keys, from behind `after` on.
     fn values_after(&self, after: Option<&[u8]>) -> impl Iterator<Item = Entry<Self::Bytes>>;

@@ -34,8 +34,8 @@ pub struct Limits {
     /// Bytes of full pages that wait in memory while nobody asks for a flush;
     /// beyond, they are given to the store, still not durable. 64 KiB.
     pub unflushed_bytes_max: usize,
-    /// Old pages removed in one go between two batches. Each costs about 70 µs,
-    /// most of it for cleaning; a flush waits for at most this many. 32.
+    /// Old pages removed in one go between two batches. With each some of the data is
+    /// cleaned, which takes up to 60 µs; a flush waits for at most this many. 32.
     pub removed_pages_max: u64,
     /// Bytes that have to be free on the log's file system for new work to begin.
     /// 64 MiB: more than all that can be running needs in order to end.
@@ -115,6 +115,10 @@ impl<S: Store> Writer<S> {
         notify: Notify,
     ) -> Result<Self, LogError> {
         store.sync_values()?;
+        if recovered.oldest_page < recovered.first_page {
+            // The process before us had not come so far, or had no need to.
+            store.remove_pages(recovered.oldest_page..recovered.first_page)?;
+        }
         store.sync()?;
         let mark = Mark {
             counter: recovered.mark_counter + 1,
@@ -134,7 +138,7 @@ impl<S: Store> Writer<S> {
                 recovered.last_lsn.next(),
             ),
             mark,
-            oldest_page: recovered.oldest_page,
+            oldest_page: recovered.first_page,
             unsynced: false,
             mark_unsynced: false,
             records: 0,

@@ -10,6 +10,7 @@ use std::thread::{self, JoinHandle};
 use nemcon_core::codec::CorruptLog;
 use nemcon_core::id::Lsn;
 use nemcon_core::machine::Stored;
+use nemcon_wal::checkpoint::Due;
 use nemcon_wal::{Log, LogEvent, Options, Recovery, SledLog};
 
 use crate::{Failure, RECORD_BYTES};
@@ -37,6 +38,8 @@ fn record() -> Vec<u8> {
 pub(crate) struct Ours {
     log: Box<SledLog>,
     events: Receiver<LogEvent>,
+    /// Records since the last checkpoint.
+    since: u64,
 }
 
 struct Ignore;
@@ -61,13 +64,21 @@ impl Contestant for Ours {
         Ok(Self {
             log: Box::new(log),
             events,
+            since: 0,
         })
     }
 
     fn append(&mut self, records: RangeInclusive<u64>) {
+        self.since += records.end() - records.start() + 1;
         let records = records.map(|lsn| (Lsn(lsn), record()));
         self.log.append(records.collect());
         self.log.flush();
+        // As a node does, whose log would grow for ever.
+        if self.since >= Due::default().records {
+            self.since = 0;
+            self.log.begin_checkpoint();
+            self.log.close_checkpoint();
+        }
     }
 
     fn durable(&mut self) -> Result<u64, Failure> {

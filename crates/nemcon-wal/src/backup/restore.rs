@@ -66,7 +66,7 @@ pub fn restore(
     let recovered = recover(&store, recovery)?;
     store.sync()?;
     store.sync_values()?;
-    store.directory.write_format()?;
+    store.declare_whole()?;
     Ok(Restored {
         manifest: folder.manifest().clone(),
         opened: recovered.opened(false),

@@ -21,6 +21,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use ::sled::{Db, Tree};
+use uuid::Uuid;
 
 use super::directory;
 use super::guard::{EngineError, guarded};
@@ -29,6 +30,9 @@ use crate::error::OpenError;
 
 /// Writes to a tree node after which sled rewrites it as a whole.
 const WRITES_UNTIL_REWRITTEN: usize = 10;
+
+/// The key, in the tree that has no name, that says of which log a database is.
+const IDENTITY: &[u8] = b"identity";
 
 /// How long sled may hold on to a database that was closed.
 const LET_GO_MAX: Duration = Duration::from_secs(5);
@@ -96,6 +100,17 @@ impl Database {
     /// Drops a tree with all that is in it.
     pub(super) fn drop_tree(&self, name: &str) -> Result<(), EngineError> {
         guarded(|| self.db.drop_tree(name)).map(drop)
+    }
+
+    /// Of which log it is; `None` if that was never said.
+    pub(super) fn identity(&self) -> Result<Option<Uuid>, EngineError> {
+        let found = guarded(|| self.db.get(IDENTITY))?;
+        Ok(found.and_then(|bytes| Uuid::from_slice(&bytes).ok()))
+    }
+
+    /// Says of which log it is.
+    pub(super) fn set_identity(&mut self, log: Uuid) -> Result<(), EngineError> {
+        guarded(|| self.db.insert(IDENTITY, log.as_bytes())).map(drop)
     }
 
     /// Makes everything in it durable.

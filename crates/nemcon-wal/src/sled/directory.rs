@@ -1,7 +1,7 @@
 //! The log's directory: who may use it, what format it has, what is in it.
 //!
 //! ```text
-//!   <dir>/format    "nemcon-log 2": written last, so a directory that has it is whole
+//!   <dir>/format    "nemcon-log 3": written last, so a directory that has it is whole
 //!   <dir>/lock      held while the log is open
 //!   <dir>/mark      the high-water mark (see crate::mark)
 //!   <dir>/ballast   takes up room, to be let go when there is none (see super::space)
@@ -21,10 +21,11 @@ use crate::error::OpenError;
 use crate::mark::{MARK_BYTES, Mark};
 
 /// The format this code writes, and the newest it reads.
-const FORMAT: u64 = 2;
+const FORMAT: u64 = 3;
 
-/// The format in which `sled/` has the data too.
-const ONE_DATABASE: u64 = 1;
+/// The format in which `sled/` has the data too. In the next the data has a database
+/// of its own, and in the one after that pages have slots.
+pub(crate) const ONE_DATABASE: u64 = 1;
 
 /// How long a lock may be held by one who is just going: a process that is
 /// ending, or a child of one between its fork and its exec.
@@ -110,9 +111,9 @@ impl Directory {
         self.format.is_some()
     }
 
-    /// Whether its format is the one before the data had a database of its own.
-    pub(crate) fn has_one_database(&self) -> bool {
-        self.format == Some(ONE_DATABASE)
+    /// The format of its log, if that is older than what this code writes.
+    pub(crate) fn older_format(&self) -> Option<u64> {
+        self.format.filter(|format| *format < FORMAT)
     }
 
     /// Whether it says that it has the format this code writes.
@@ -127,7 +128,7 @@ impl Directory {
         if self.existed() {
             wanted.push(pages(at));
         }
-        if self.is_current() {
+        if self.format.is_some_and(|format| format > ONE_DATABASE) {
             wanted.push(values(at));
         }
         match wanted.into_iter().find(|path| !path.join("db").exists()) {
@@ -168,6 +169,21 @@ pub(crate) fn pages(at: &Path) -> PathBuf {
 /// Where the database of the data is.
 pub(crate) fn values(at: &Path) -> PathBuf {
     at.join("data")
+}
+
+/// Bytes of the files in a directory, and in those in it.
+pub(crate) fn bytes(dir: &Path) -> Result<u64, OpenError> {
+    let mut bytes = 0;
+    for entry in fs::read_dir(dir).map_err(failed("list", dir))? {
+        let path = entry.map_err(failed("list", dir))?.path();
+        let found = fs::metadata(&path).map_err(failed("look at", &path))?;
+        bytes += if found.is_dir() {
+            self::bytes(&path)?
+        } else {
+            found.len()
+        };
+    }
+    Ok(bytes)
 }
 
 /// Makes a file, or the entries of a directory, durable.

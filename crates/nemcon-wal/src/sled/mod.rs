@@ -16,6 +16,7 @@ pub(crate) mod directory;
 mod guard;
 mod inbox;
 mod reader;
+mod ring;
 mod space;
 pub(crate) mod store;
 mod upgrade;
@@ -159,11 +160,7 @@ impl SledLog {
             faults: options.faults.clone(),
         };
         let mut writer = Writer::start(store, options.limits, &recovered, notify)?;
-        let store = &mut writer.store_mut().store;
-        if !store.directory.is_current() {
-            store.directory.write_format()?;
-        }
-        store.forget_older_format()?;
+        writer.store_mut().store.declare_whole()?;
         let ballast = space::make_ballast(dir);
         if !ballast.map_err(directory::failed("make the ballast of", dir))? {
             tracing::warn!(

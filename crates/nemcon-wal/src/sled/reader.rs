@@ -16,7 +16,7 @@ use crate::error::OpenError;
 use crate::frame::Frame;
 use crate::mark::Mark;
 use crate::page::{self, Header};
-use crate::recover::{Opened, page_number, recover};
+use crate::recover::{Opened, page_number, recover, replay_start};
 use crate::store::Store;
 use crate::{Recovery, value};
 
@@ -83,8 +83,8 @@ impl Reader {
         self.store.read_mark()
     }
 
-    /// Goes through all pages that can be found, in their order. What is wrong
-    /// with one is told, and the next follows.
+    /// Goes through all pages that can be found from where replay starts on, in their
+    /// order. What is wrong with one is told, and the next follows.
     ///
     /// # Errors
     /// [`OpenError`] where sled itself cannot go on.
@@ -92,7 +92,9 @@ impl Reader {
         &self,
         mut see: impl FnMut(Result<(Header, Vec<Frame<'_>>), OpenError>),
     ) -> Result<(), OpenError> {
-        for entry in self.store.pages() {
+        // Without a checkpoint that can be read, whatever there is.
+        let first = replay_start(&self.store).unwrap_or(0);
+        for entry in self.store.pages_from(first) {
             let (key, bytes) = entry?;
             let found = page_number(&self.store, key.as_ref()).and_then(|page| {
                 page::read(page, bytes.as_ref()).map_err(|source| OpenError::BadPage {

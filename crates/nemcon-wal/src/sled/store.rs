@@ -17,10 +17,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ::sled::{IVec, Tree};
+use uuid::Uuid;
 
 use super::database::{Database, SyncError, refused};
-use super::directory::Directory;
+use super::directory::{Directory, ONE_DATABASE};
 use super::guard::{EngineError, Guarded, guarded};
+use super::ring::Ring;
 use super::{Options, directory, space, upgrade};
 use crate::error::{LogError, OpenError};
 use crate::extent::Extent;
@@ -29,13 +31,12 @@ use crate::store::{Entry, Store};
 
 /// Beyond this a value may get a file of its own (sled: a quarter of its 512 KiB
 /// segment). Half of it, since a key and a header come with it.
-const INLINE_BYTES_MAX: usize = 64 << 10;
+pub(super) const INLINE_BYTES_MAX: usize = 64 << 10;
 
-/// Tree nodes that sled is made to clean in the log's database for each page that
-/// is removed. Each costs some 20 µs. With none a busy bank's log took 55 MB after
-/// 0.8 million transactions and went on growing; with one 27 MB after that, and after
-/// 4 million; with three 7 MB, at a seventh less transactions a second.
-const CLEANED_FOR_EACH_PAGE: usize = 1;
+/// Pages for which one tree node is cleaned when they are removed. Slots that rest, and
+/// what sled notes beside them, hold whole segments with little in them: without this a
+/// log of 9 MB took 63 MB, and with twice as much of it as much as with this, 40 MB.
+const PAGES_FOR_EACH_CLEANED: usize = 8;
 
 /// Tree nodes that sled is made to clean in the data's database for each value that
 /// was written.
@@ -65,8 +66,14 @@ const LOOKS_MAX: usize = 4;
 /// Bytes of a value that count as one write.
 const BYTES_OF_A_WRITE: usize = 8 << 10;
 
-/// The tree in which a log of format 1 has its data, beside the pages.
+/// The tree of the pages' slots.
+pub(super) const RING: &str = "ring";
+
+/// The tree of the data, in a database of its own; in format 1, beside the pages.
 pub(super) const VALUES: &str = "data";
+
+/// The tree in which a log before format 3 has its pages, under their numbers.
+pub(super) const NUMBERED: &str = "log";
 
 /// The tree, in the data's database, that says how far the data is complete.
 const EXTENT: &str = "extent";
@@ -76,12 +83,14 @@ const EXTENT_KEY: &[u8] = b"extent";
 
 pub(crate) struct SledStore {
     pages: Database,
-    log: Tree,
+    ring: Ring,
     values: Database,
     data: Tree,
     extent: Tree,
     /// Writes to the data since it was last synced.
     unsynced_writes: usize,
+    /// Pages that were removed since a tree node of theirs was last cleaned.
+    uncleaned_pages: usize,
     /// Tree nodes of the data's database that are still to be cleaned.
     uncleaned: usize,
     pub(crate) directory: Directory,
@@ -103,43 +112,63 @@ impl SledStore {
         let dir = directory.path.clone();
         let (pages, values) = (directory::pages(at), directory::values(at));
         directory.check_databases(at)?;
-        let pages = Database::open(&pages, &dir, options)?;
-        if directory.has_one_database() {
-            // Else the file `format` is from before an upgrade, and what is about to
-            // be discarded is the data.
-            if !pages.has_tree(VALUES) {
-                let path = dir.join("format");
-                return Err(OpenError::StaleFormat { path });
-            }
-            upgrade::discard(&values)?;
+        let older = directory.older_format();
+        if older.is_some() {
+            upgrade::check_room(&pages, &dir)?;
         }
-        let log = pages.tree("log", &dir)?;
+        let pages = Database::open(&pages, &dir, options)?;
+        if let Some(format) = older {
+            upgrade::discard(format, &pages, &values, &dir)?;
+        }
+        let ring = Ring::open(pages.tree(RING, &dir)?, &dir)?;
         let values = Database::open(&values, &dir, options)?;
+        if directory.is_current() {
+            check_identity(&pages, &values, &dir)?;
+        }
         let (data, extent) = (values.tree(VALUES, &dir)?, values.tree(EXTENT, &dir)?);
         directory::sync(&dir)?;
         let mut store = Self {
             pages,
-            log,
+            ring,
             values,
             data,
             extent,
             // What is found may be from a process that was killed before it synced.
             unsynced_writes: 1,
+            uncleaned_pages: 0,
             uncleaned: 0,
             directory,
         };
-        if store.directory.has_one_database() {
-            let old = store.pages.tree(VALUES, &dir)?;
-            upgrade::move_values(&old, &mut store)?;
+        if let Some(format) = older {
+            let numbered = store.pages.tree(NUMBERED, &dir)?;
+            upgrade::move_pages(format, &numbered, &mut store)?;
+            if format == ONE_DATABASE {
+                let old = store.pages.tree(VALUES, &dir)?;
+                upgrade::move_values(&old, &mut store)?;
+            }
         }
         Ok(store)
     }
 
-    /// The format has been written: lets go of what only an older one needs.
-    pub(crate) fn forget_older_format(&mut self) -> Result<(), LogError> {
-        if self.pages.has_tree(VALUES) {
-            let dropped = self.pages.drop_tree(VALUES);
-            dropped.map_err(self.engine_failed("removing values of format 1"))?;
+    /// Everything is in place and durable: says so, if it was not said before, and lets
+    /// go of what only an older format needs.
+    pub(crate) fn declare_whole(&mut self) -> Result<(), OpenError> {
+        if !self.directory.is_current() {
+            let identity = Uuid::new_v4();
+            for database in [&mut self.pages, &mut self.values] {
+                let named = database.set_identity(identity);
+                named.map_err(|error| refused(&self.directory.path, &error))?;
+            }
+            self.sync()?;
+            self.unsynced_writes += 1;
+            self.sync_values()?;
+            self.directory.write_format()?;
+        }
+        for tree in [VALUES, NUMBERED] {
+            if self.pages.has_tree(tree) {
+                let dropped = self.pages.drop_tree(tree);
+                dropped.map_err(self.engine_failed("removing what an older format has"))?;
+            }
         }
         Ok(())
     }
@@ -187,19 +216,6 @@ impl SledStore {
             },
         }
     }
-
-    /// All of a tree, while sled lets go of what has been read: see [`LOOKS_MAX`].
-    fn read_and_let_go<'a>(
-        &'a self,
-        tree: &'a Tree,
-    ) -> impl DoubleEndedIterator<Item = Entry<IVec>> + use<'a> {
-        let refused = |error| refused(&self.directory.path, &error);
-        Guarded::new(tree).map(move |entry| {
-            let (key, value) = entry.map_err(refused)?;
-            guarded(|| look_at(tree, &key, value.len())).map_err(refused)?;
-            Ok((key, value))
-        })
-    }
 }
 
 impl Store for SledStore {
@@ -211,12 +227,8 @@ impl Store for SledStore {
 
     fn write_page(&mut self, page: u64, bytes: Vec<u8>) -> Result<(), LogError> {
         let length = bytes.len();
-        let key = page.to_be_bytes();
-        guarded(|| {
-            self.log.insert(key, bytes)?;
-            look_at(&self.log, &key, length)
-        })
-        .map_err(self.engine_failed("writing a page"))?;
+        let written = self.ring.write(page, bytes);
+        written.map_err(self.engine_failed("writing a page"))?;
         // A value in a file of its own reaches the disk in no order with the
         // rest. Without a sync here a power cut could keep the pages behind it
         // and lose this one, and the log would be refused for a gap in what
@@ -228,17 +240,17 @@ impl Store for SledStore {
     }
 
     fn remove_pages(&mut self, pages: Range<u64>) -> Result<(), LogError> {
-        let count = pages.clone().count();
-        guarded(|| {
-            for page in pages {
-                self.log.remove(page.to_be_bytes())?;
-            }
-            self.log.first()
-        })
-        .map_err(self.engine_failed("removing old pages"))?;
-        let cleaned = self.pages.clean(count * CLEANED_FOR_EACH_PAGE);
+        let count = usize::try_from(pages.end - pages.start).unwrap_or(usize::MAX);
+        let freed = self.ring.free(pages);
+        freed.map_err(self.engine_failed("removing old pages"))?;
+        self.uncleaned_pages += count;
+        let nodes = self.uncleaned_pages / PAGES_FOR_EACH_CLEANED;
+        self.uncleaned_pages %= PAGES_FOR_EACH_CLEANED;
+        let cleaned = self.pages.clean(nodes);
         cleaned.map_err(self.engine_failed("cleaning"))?;
-        let nodes = self.uncleaned.min(count * CLEANED_BESIDE_EACH_PAGE);
+        let nodes = self
+            .uncleaned
+            .min(count.saturating_mul(CLEANED_BESIDE_EACH_PAGE));
         self.uncleaned -= nodes;
         let cleaned = self.values.clean(nodes);
         cleaned.map_err(self.engine_failed("cleaning the data"))?;
@@ -330,8 +342,8 @@ impl Store for SledStore {
         found.map(read).transpose()
     }
 
-    fn pages(&self) -> impl DoubleEndedIterator<Item = Entry<IVec>> {
-        self.read_and_let_go(&self.log)
+    fn pages_from(&self, first: u64) -> impl DoubleEndedIterator<Item = Entry<IVec>> {
+        self.ring.pages_from(first, &self.directory.path)
     }
 
     fn values_after(&self, after: Option<&[u8]>) -> impl Iterator<Item = Entry<IVec>> {
@@ -340,7 +352,7 @@ impl Store for SledStore {
     }
 
     fn page(&self, page: u64) -> Result<Vec<u8>, OpenError> {
-        let found = guarded(|| self.log.get(page.to_be_bytes()));
+        let found = self.ring.page(page);
         let found = found.map_err(|error| refused(&self.directory.path, &error))?;
         found
             .map(|bytes| bytes.to_vec())
@@ -351,13 +363,36 @@ impl Store for SledStore {
             })
     }
 
+    /// sled lets go of what has been read: see [`LOOKS_MAX`].
     fn values(&self) -> impl Iterator<Item = Entry<IVec>> {
-        self.read_and_let_go(&self.data)
+        let refused = |error| refused(&self.directory.path, &error);
+        Guarded::new(&self.data).map(move |entry| {
+            let (key, value) = entry.map_err(refused)?;
+            guarded(|| look_at(&self.data, &key, value.len())).map_err(refused)?;
+            Ok((key, value))
+        })
     }
 }
 
+/// Refuses databases that are not of one log.
+fn check_identity(pages: &Database, values: &Database, dir: &Path) -> Result<(), OpenError> {
+    let identity = |database: &Database, name: &str| {
+        let found = database.identity().map_err(|error| refused(dir, &error))?;
+        found.ok_or_else(|| OpenError::Damaged {
+            dir: dir.to_owned(),
+            what: format!("the database `{name}` has lost what it began with"),
+        })
+    };
+    if identity(pages, "sled")? == identity(values, "data")? {
+        return Ok(());
+    }
+    Err(OpenError::MixedDatabases {
+        dir: dir.to_owned(),
+    })
+}
+
 /// Looks at a value of that many bytes: see [`LOOKS_MAX`].
-fn look_at(tree: &Tree, key: &[u8], bytes: usize) -> ::sled::Result<()> {
+pub(super) fn look_at(tree: &Tree, key: &[u8], bytes: usize) -> ::sled::Result<()> {
     let looks = 1 + bytes / 1_024;
     for _ in 0..looks.min(LOOKS_MAX) {
         tree.get(key)?;

@@ -11,6 +11,8 @@ mod damage;
 #[cfg(feature = "sled")]
 mod failing;
 #[cfg(feature = "sled")]
+mod image;
+#[cfg(feature = "sled")]
 mod kill;
 mod memory;
 #[cfg(feature = "sled")]
@@ -19,6 +21,10 @@ mod on_sled;
 mod os_crash;
 mod outcomes;
 mod schedules;
+#[cfg(feature = "sled")]
+mod stopped;
 mod support;
+#[cfg(feature = "sled")]
+mod upgrade;
 #[cfg(feature = "sled")]
 mod writer_process;

@@ -1,7 +1,7 @@
 //! A process that writes to a log until it is killed, and notes what was
 //! acknowledged to it. It is this test binary, started again.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nemcon_core::id::Lsn;
+use nemcon_core::machine::Stored;
 use nemcon_wal::{Durability, Log, LogEvent, Options, SledLog};
 
 use crate::support::{PATIENCE, Sink, record, value};
@@ -27,6 +28,55 @@ pub(crate) fn record_bytes(lsn: u64) -> usize {
     }
 }
 
+/// How many keys the data has. Each record changes one.
+pub(crate) const KEYS: u64 = 3_000;
+
+/// Values written back at once.
+const PIECE: usize = 512;
+
+fn key_of(lsn: u64) -> String {
+    format!("key {}", lsn % KEYS)
+}
+
+/// What a record makes of its key: 1 to 4 KB.
+fn value_of(lsn: u64) -> Vec<u8> {
+    record(lsn, 1_000 + (lsn % KEYS * 37 % 3_000) as usize)
+}
+
+/// Whether what a start was given is the state after record `last`, all of it.
+pub(crate) fn check(sink: &Sink, last: u64) -> Result<(), String> {
+    let mut state = BTreeMap::new();
+    for (key, (lsn, bytes)) in &sink.values {
+        let key = String::from_utf8_lossy(key).into_owned();
+        if key != key_of(lsn.0) || *bytes != value_of(lsn.0) {
+            return Err(format!("{key} is not as record {lsn} has left it"));
+        }
+        state.insert(key, lsn.0);
+    }
+    for (lsn, bytes) in &sink.records {
+        if *bytes != record(lsn.0, record_bytes(lsn.0)) {
+            return Err(format!("record {lsn} is another"));
+        }
+        state
+            .entry(key_of(lsn.0))
+            .and_modify(|newest| *newest = lsn.0.max(*newest))
+            .or_insert(lsn.0);
+    }
+    let expected: BTreeMap<_, _> = (last.saturating_sub(KEYS) + 1..=last)
+        .map(|lsn| (key_of(lsn), lsn))
+        .collect();
+    let Some((key, lsn)) = expected
+        .iter()
+        .find(|(key, lsn)| state.get(*key) != Some(*lsn))
+    else {
+        return Ok(());
+    };
+    let found = state.get(key);
+    Err(format!(
+        "{key} was changed by record {lsn} and is as of {found:?}"
+    ))
+}
+
 /// Not a test of its own: what the started process runs.
 #[test]
 fn writer_process() {
@@ -42,7 +92,38 @@ fn writer_process() {
     write_until_killed(Path::new(&dir), notes, durability);
 }
 
+/// A log, and what has changed in the data since the last checkpoint.
+struct Writing {
+    log: SledLog,
+    next: u64,
+    changed: BTreeMap<String, u64>,
+}
+
+impl Writing {
+    fn append(&mut self, count: u64) {
+        let lsns = self.next..self.next + count;
+        let records = lsns.clone();
+        let records = records.map(|lsn| (Lsn(lsn), record(lsn, record_bytes(lsn))));
+        self.log.append(records.collect());
+        self.changed.extend(lsns.map(|lsn| (key_of(lsn), lsn)));
+        self.next += count;
+    }
+
+    fn checkpoint(&mut self) {
+        self.log.begin_checkpoint();
+        let changed: Vec<Stored> = std::mem::take(&mut self.changed)
+            .into_iter()
+            .map(|(key, lsn)| value(&key, &value_of(lsn), lsn))
+            .collect();
+        for piece in changed.chunks(PIECE) {
+            self.log.write_back(piece.to_vec());
+        }
+        self.log.close_checkpoint();
+    }
+}
+
 /// Appends batches of changing size, a few in flight, a checkpoint now and then.
+/// In a new log each key gets a value first.
 fn write_until_killed(dir: &Path, mut notes: File, durability: Durability) {
     let (events, received) = std::sync::mpsc::channel();
     let notify = Box::new(move |event| {
@@ -57,22 +138,27 @@ fn write_until_killed(dir: &Path, mut notes: File, durability: Durability) {
         durability,
         ..Options::default()
     };
-    let (mut log, opened) = SledLog::open(dir, options, &mut Sink::default(), notify).unwrap();
-    let (mut next, mut durable) = (opened.next_lsn.0, 0);
+    let mut sink = Sink::default();
+    let (log, opened) = SledLog::open(dir, options, &mut sink, notify).unwrap();
+    let replayed = sink.records.iter().map(|(lsn, _)| (key_of(lsn.0), lsn.0));
+    let mut writing = Writing {
+        log,
+        next: opened.next_lsn.0,
+        changed: replayed.collect(),
+    };
+    if opened.fresh {
+        writing.append(KEYS);
+        writing.checkpoint();
+    }
+    let mut durable = 0;
     let mut in_flight = VecDeque::new();
     for batch in 0.. {
-        let count = [1, 1, 2, 5, 30][batch % 5];
-        let records = (next..next + count).map(|lsn| (Lsn(lsn), record(lsn, record_bytes(lsn))));
-        log.append(records.collect());
-        next += count;
+        writing.append([1, 1, 2, 5, 30][batch % 5]);
         if batch % 40 == 39 {
-            log.begin_checkpoint();
-            let key = format!("key {}", batch % 400);
-            log.write_back(vec![value(&key, &[3; 2_000], next - 1)]);
-            log.close_checkpoint();
+            writing.checkpoint();
         }
-        log.flush();
-        in_flight.push_back(next - 1);
+        writing.log.flush();
+        in_flight.push_back(writing.next - 1);
         let awaited = if in_flight.len() > 3 {
             in_flight.pop_front()
         } else {
