@@ -112,7 +112,7 @@ pub trait Log: Send {
     fn catch_up(&mut self);
 
     /// Stops cleanly: flushes all, marks the log clean, waits until that is
-    /// durable. Removal of old pages is left to the next checkpoint.
+    /// durable. Removal of old pages is left to the next start.
     ///
     /// # Errors
     /// What stopped the log, now or before.

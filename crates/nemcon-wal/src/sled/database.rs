@@ -8,9 +8,9 @@
 //!    never syncs itself;
 //! 3. `sync_data` on sled's main file.
 //!
-//! `Tree::remove` key by key and `first` afterwards is the only way of removing
-//! that gives back disk and memory; removing by `Batch` leaks both. Even so sled
-//! has to be made to clean its file: see [`Database::clean`].
+//! Values are removed key by key with `Tree::remove`: removing by `Batch` leaks disk
+//! and memory. Even so sled has to be made to clean its file: see
+//! [`Database::clean`].
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;

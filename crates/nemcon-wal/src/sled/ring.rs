@@ -110,7 +110,12 @@ impl Ring {
             let bytes = value.len();
             let slot = Slot { number, bytes };
             ring.bytes += bytes;
-            ring.next = number.saturating_add(1);
+            if number > u64::MAX - 2 * MADE_AT_ONCE {
+                return Err(damaged(format!(
+                    "slot {number} is among the last there can be"
+                )));
+            }
+            ring.next = number + 1;
             if bytes == 0 {
                 ring.reserve.push(number);
                 continue;
