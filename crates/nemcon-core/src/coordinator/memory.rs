@@ -283,18 +283,17 @@ impl Memory {
             causes,
             ..
         } = self;
-        let mut remembered = 0;
+        let mut loaded = Vec::with_capacity(value.len() / stored::OUTCOME_BYTES_MIN);
         stored::read(&stored.key, value, |mut kept, cause| {
             kept.set_home(Home::Chunk(number));
-            let (transaction, attempt) = (kept.transaction, kept.attempt());
-            if outcomes.insert(kept) {
-                remembered += 1;
-                match cause {
-                    None => committed.insert(attempt),
-                    Some(cause) => _ = causes.insert(transaction, cause.into()),
-                }
+            if let Some(cause) = cause {
+                causes.insert(kept.transaction, cause.into());
             }
+            loaded.push(kept);
         })?;
+        let is_committed = |kept: &&Kept| kept.outcome() == Outcome::Committed;
+        committed.extend(loaded.iter().filter(is_committed).map(Kept::attempt));
+        let remembered = outcomes.extend(loaded);
         self.chunks.note_loaded(number, remembered);
         Ok(())
     }

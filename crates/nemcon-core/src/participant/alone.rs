@@ -229,19 +229,19 @@ impl Memory {
         let Some(value) = &stored.value else {
             return Ok(());
         };
-        let mut remembered = 0;
         let [VERSION, rest @ ..] = value.as_slice() else {
             let found = value.first().copied().unwrap_or_default();
             let why = alloc::format!("format version {found}; this program reads {VERSION}");
             return Err(CorruptLog::value(&stored.key, why));
         };
-        let mut rest = rest;
+        let (mut rest, mut loaded) = (rest, Vec::new());
         while !rest.is_empty() {
             let kept = read(&mut rest, number)
                 .ok_or_else(|| CorruptLog::value(&stored.key, "the chunk is cut off"))?;
             check(&kept.entry()?)?;
-            remembered += u32::from(self.entries.insert(kept));
+            loaded.push(kept);
         }
+        let remembered = self.entries.extend(loaded);
         self.chunks.note_loaded(number, remembered);
         Ok(())
     }

@@ -5,6 +5,7 @@
 //! leaf is left behind nearly full.
 
 use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
 use core::ops::Bound;
 
 use crate::id::TransactionId;
@@ -17,6 +18,10 @@ const LEAF_MAX: usize = 512;
 /// How many entries stay in a leaf that is split: most, for what comes next is
 /// nearly always above them; not all, for a few will still come between them.
 const LEAF_KEPT: usize = LEAF_MAX - LEAF_MAX / 8;
+
+/// Leaves that are taken out, at most, to take in several: where one ends, those in
+/// flight belong into two.
+const LEAVES_TAKEN_OUT: usize = 2;
 
 /// What a shelf can hold.
 pub(crate) trait Shelved {
@@ -61,11 +66,11 @@ impl<T: Shelved> Shelf<T> {
     /// Takes in a transaction; false if it is there already.
     pub(crate) fn insert(&mut self, kept: T) -> bool {
         let transaction = kept.transaction();
-        let leaf = match self.leaves.last_entry() {
+        let (leaf, is_last) = match self.leaves.last_entry() {
             // The usual one, without a search.
-            Some(last) if *last.key() <= transaction => last.into_mut(),
+            Some(last) if *last.key() <= transaction => (last.into_mut(), true),
             _ => match self.leaves.range_mut(..=transaction).next_back() {
-                Some((_, leaf)) => leaf,
+                Some((_, leaf)) => (leaf, false),
                 None => {
                     self.insert_first(kept);
                     self.len += 1;
@@ -82,6 +87,10 @@ impl<T: Shelved> Shelf<T> {
             return true;
         }
         let mut upper = leaf.split_off(LEAF_KEPT);
+        if is_last {
+            // It is going to be full: better than to grow in steps.
+            upper.reserve_exact(LEAF_MAX - upper.len());
+        }
         if at > LEAF_KEPT {
             upper.insert(at - LEAF_KEPT, kept);
         } else {
@@ -91,6 +100,47 @@ impl<T: Shelved> Shelf<T> {
             self.leaves.insert(first.transaction(), upper);
         }
         true
+    }
+
+    /// Takes in several, in any order; returns how many were not there before. For many
+    /// that are near each other, and near the end, this is much cheaper than one at a
+    /// time.
+    pub(crate) fn extend(&mut self, mut more: Vec<T>) -> u32 {
+        more.sort_unstable_by_key(Shelved::transaction);
+        let mut new = 0;
+        // What is above the lowest of them in the last leaves is taken out and put back
+        // between them, so that each is appended.
+        let mut above = VecDeque::new();
+        for _ in 0..LEAVES_TAKEN_OUT {
+            let (Some(lowest), Some(mut last)) = (more.first(), self.leaves.last_entry()) else {
+                break;
+            };
+            let lowest = lowest.transaction();
+            let reached = *last.key() <= lowest;
+            let leaf = last.get_mut();
+            let at = leaf.partition_point(|kept| kept.transaction() < lowest);
+            let mut upper = leaf.split_off(at);
+            if leaf.is_empty() {
+                last.remove();
+            }
+            self.len -= upper.len();
+            upper.append(&mut above);
+            above = upper;
+            if reached {
+                break;
+            }
+        }
+        let mut more = more.into_iter().peekable();
+        for kept in above {
+            while let Some(next) = more.next_if(|next| next.transaction() < kept.transaction()) {
+                new += u32::from(self.insert(next));
+            }
+            self.insert(kept);
+        }
+        for next in more {
+            new += u32::from(self.insert(next));
+        }
+        new
     }
 
     /// Takes in a transaction below all leaves.
@@ -148,7 +198,6 @@ fn place<T: Shelved>(leaf: &VecDeque<T>, transaction: TransactionId) -> Result<u
 mod tests {
     use super::*;
     use alloc::collections::BTreeSet;
-    use alloc::vec::Vec;
     use proptest::prelude::*;
 
     use crate::time::Millis;
@@ -183,7 +232,7 @@ mod tests {
     proptest! {
         #[test]
         fn it_is_an_ordered_set(
-            steps in prop::collection::vec((0_u64..3_000, 0_u8..8), 0..3_000),
+            steps in prop::collection::vec((0_u64..3_000, 0_u8..9), 0..3_000),
             below in 0_u64..3_000,
         ) {
             let (mut shelf, mut model) = (Shelf::<At>::default(), BTreeSet::new());
@@ -191,6 +240,10 @@ mod tests {
                 if what == 0 {
                     prop_assert_eq!(shelf.first().map(|kept| kept.0), model.first().copied());
                     prop_assert_eq!(shelf.pop_first().map(|kept| kept.0), model.pop_first());
+                } else if what == 1 {
+                    let more = (0..60).map(|step| at + step * 37 % 90);
+                    let new = more.clone().filter(|it| model.insert(*it)).count();
+                    prop_assert_eq!(shelf.extend(more.map(At).collect()), new as u32);
                 } else {
                     prop_assert_eq!(shelf.insert(At(at)), model.insert(at));
                 }

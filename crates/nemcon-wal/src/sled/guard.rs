@@ -81,7 +81,8 @@ pub(super) struct Guarded {
     broken: bool,
 }
 
-type Entry = Result<(::sled::IVec, ::sled::IVec), EngineError>;
+/// A key and its value.
+pub(super) type Entry = Result<(::sled::IVec, ::sled::IVec), EngineError>;
 
 impl Guarded {
     pub(super) fn new(tree: &::sled::Tree) -> Self {

@@ -11,6 +11,7 @@
 //! While a sync is under way the next batch gathers in the inbox: the slower
 //! the disk, the larger the batches. That is all there is to group commit.
 
+mod ahead;
 mod database;
 pub(crate) mod directory;
 mod guard;

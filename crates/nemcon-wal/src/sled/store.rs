@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 use ::sled::{IVec, Tree};
 use uuid::Uuid;
 
+use super::ahead::Ahead;
 use super::database::{Database, SyncError, refused};
 use super::directory::{Directory, ONE_DATABASE};
 use super::guard::{EngineError, Guarded, guarded};
@@ -363,14 +364,9 @@ impl Store for SledStore {
             })
     }
 
-    /// sled lets go of what has been read: see [`LOOKS_MAX`].
     fn values(&self) -> impl Iterator<Item = Entry<IVec>> {
-        let refused = |error| refused(&self.directory.path, &error);
-        Guarded::new(&self.data).map(move |entry| {
-            let (key, value) = entry.map_err(refused)?;
-            guarded(|| look_at(&self.data, &key, value.len())).map_err(refused)?;
-            Ok((key, value))
-        })
+        let entries = Ahead::new(&self.data);
+        entries.map(|entry| entry.map_err(|error| refused(&self.directory.path, &error)))
     }
 }
 

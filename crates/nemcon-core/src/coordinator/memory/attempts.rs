@@ -17,6 +17,20 @@ impl Attempts {
         self.0.entry(block).or_default()[word] |= bit;
     }
 
+    /// Takes in several, of which neighbours have nearly the same numbers.
+    pub(super) fn extend(&mut self, attempts: impl IntoIterator<Item = Position>) {
+        let mut found = None;
+        for attempt in attempts {
+            let (block, word, bit) = place(attempt);
+            let words = match found.take() {
+                Some((at, words)) if at == block => words,
+                _ => self.0.entry(block).or_default(),
+            };
+            words[word] |= bit;
+            found = Some((block, words));
+        }
+    }
+
     pub(super) fn remove(&mut self, attempt: Position) {
         let (block, word, bit) = place(attempt);
         if let Some(words) = self.0.get_mut(&block) {
@@ -55,7 +69,14 @@ mod tests {
             let (mut set, mut model) = (Attempts::default(), BTreeSet::new());
             for (epoch, sequence, insert) in steps {
                 let attempt = Position { epoch: Epoch(epoch), sequence: Sequence(sequence) };
-                if insert {
+                if insert && sequence % 3 == 0 {
+                    let more = (0..40).map(|step| {
+                        let sequence = Sequence(sequence + step * 17 % 60);
+                        Position { sequence, ..attempt }
+                    });
+                    set.extend(more.clone());
+                    model.extend(more);
+                } else if insert {
                     set.insert(attempt);
                     model.insert(attempt);
                 } else {
@@ -65,7 +86,7 @@ mod tests {
                 prop_assert_eq!(set.contains(attempt), insert);
             }
             for epoch in 1..3 {
-                for sequence in 0..600 {
+                for sequence in 0..700 {
                     let attempt = Position { epoch: Epoch(epoch), sequence: Sequence(sequence) };
                     prop_assert_eq!(set.contains(attempt), model.contains(&attempt));
                 }

@@ -37,6 +37,9 @@ use crate::time::{Millis, Span};
 /// What the keys of chunks begin with; the number follows, big-endian.
 pub(super) const KEY: &[u8] = b"outcomes/";
 
+/// Bytes of an outcome at least.
+pub(super) const OUTCOME_BYTES_MIN: usize = 1 + 1 + 10 + 16 + 5;
+
 const VERSION: u8 = 1;
 
 /// Kinds of outcomes.
