@@ -6,6 +6,7 @@
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
+use core::mem;
 use core::ops::Bound;
 
 use crate::id::TransactionId;
@@ -19,9 +20,9 @@ const LEAF_MAX: usize = 512;
 /// nearly always above them; not all, for a few will still come between them.
 const LEAF_KEPT: usize = LEAF_MAX - LEAF_MAX / 8;
 
-/// Leaves that are taken out, at most, to take in several: where one ends, those in
-/// flight belong into two.
-const LEAVES_TAKEN_OUT: usize = 2;
+/// Leaves from which entries are taken out, at most, to take in several: where one
+/// ends, those in flight belong into two.
+const LEAVES_TAKEN_FROM: usize = 2;
 
 /// What a shelf can hold.
 pub(crate) trait Shelved {
@@ -88,8 +89,7 @@ impl<T: Shelved> Shelf<T> {
         }
         let mut upper = leaf.split_off(LEAF_KEPT);
         if is_last {
-            // It is going to be full: better than to grow in steps.
-            upper.reserve_exact(LEAF_MAX - upper.len());
+            give_all_room(&mut upper);
         }
         if at > LEAF_KEPT {
             upper.insert(at - LEAF_KEPT, kept);
@@ -107,15 +107,59 @@ impl<T: Shelved> Shelf<T> {
     /// time.
     pub(crate) fn extend(&mut self, mut more: Vec<T>) -> u32 {
         more.sort_unstable_by_key(Shelved::transaction);
+        more.dedup_by_key(|kept| kept.transaction());
+        let mut more = more.into_iter().peekable();
+        let Some(lowest) = more.peek().map(Shelved::transaction) else {
+            return 0;
+        };
         let mut new = 0;
-        // What is above the lowest of them in the last leaves is taken out and put back
-        // between them, so that each is appended.
-        let mut above = VecDeque::new();
-        for _ in 0..LEAVES_TAKEN_OUT {
-            let (Some(lowest), Some(mut last)) = (more.first(), self.leaves.last_entry()) else {
-                break;
+        let (above, is_all) = self.take_from(lowest);
+        if !is_all && let Some(first) = above.front().map(Shelved::transaction) {
+            while let Some(next) = more.next_if(|next| next.transaction() < first) {
+                new += u32::from(self.insert(next));
+            }
+        }
+        // From here on each is above all that are left.
+        let mut end = self.leaves.pop_last();
+        let mut append = |kept: T| {
+            self.len += 1;
+            let (key, leaf) = end.get_or_insert_with(|| (kept.transaction(), VecDeque::new()));
+            if leaf.len() == LEAF_MAX {
+                let mut upper = leaf.split_off(LEAF_KEPT);
+                give_all_room(&mut upper);
+                let first = upper
+                    .front()
+                    .map_or(kept.transaction(), Shelved::transaction);
+                self.leaves.insert(*key, mem::replace(leaf, upper));
+                *key = first;
+            }
+            leaf.push_back(kept);
+        };
+        for kept in above {
+            while let Some(next) = more.next_if(|next| next.transaction() < kept.transaction()) {
+                append(next);
+                new += 1;
+            }
+            // Is there already.
+            more.next_if(|next| next.transaction() == kept.transaction());
+            append(kept);
+        }
+        for next in more {
+            append(next);
+            new += 1;
+        }
+        self.leaves.extend(end);
+        new
+    }
+
+    /// Takes out what is not below `lowest`, from the last leaves; says whether that is
+    /// all of it.
+    fn take_from(&mut self, lowest: TransactionId) -> (VecDeque<T>, bool) {
+        let mut taken = VecDeque::new();
+        for _ in 0..LEAVES_TAKEN_FROM {
+            let Some(mut last) = self.leaves.last_entry() else {
+                return (taken, true);
             };
-            let lowest = lowest.transaction();
             let reached = *last.key() <= lowest;
             let leaf = last.get_mut();
             let at = leaf.partition_point(|kept| kept.transaction() < lowest);
@@ -124,23 +168,13 @@ impl<T: Shelved> Shelf<T> {
                 last.remove();
             }
             self.len -= upper.len();
-            upper.append(&mut above);
-            above = upper;
+            upper.append(&mut taken);
+            taken = upper;
             if reached {
-                break;
+                return (taken, true);
             }
         }
-        let mut more = more.into_iter().peekable();
-        for kept in above {
-            while let Some(next) = more.next_if(|next| next.transaction() < kept.transaction()) {
-                new += u32::from(self.insert(next));
-            }
-            self.insert(kept);
-        }
-        for next in more {
-            new += u32::from(self.insert(next));
-        }
-        new
+        (taken, false)
     }
 
     /// Takes in a transaction below all leaves.
@@ -181,6 +215,11 @@ impl<T: Shelved> Shelf<T> {
         let leaves = leaves.flat_map(|(_, leaf)| leaf.iter().rev());
         leaves.skip_while(move |kept| below.is_some_and(|below| kept.transaction() >= below))
     }
+}
+
+/// The last leaf is going to be full: better than to let it grow in steps.
+fn give_all_room<T>(leaf: &mut VecDeque<T>) {
+    leaf.reserve_exact(LEAF_MAX - leaf.len());
 }
 
 fn place<T: Shelved>(leaf: &VecDeque<T>, transaction: TransactionId) -> Result<usize, usize> {

@@ -12,8 +12,10 @@
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
+use std::panic::resume_unwind;
 use std::path::Path;
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use ::sled::{IVec, Tree};
@@ -111,18 +113,13 @@ impl SledStore {
         options: &Options,
     ) -> Result<Self, OpenError> {
         let dir = directory.path.clone();
-        let (pages, values) = (directory::pages(at), directory::values(at));
         directory.check_databases(at)?;
         let older = directory.older_format();
-        if older.is_some() {
-            upgrade::check_room(&pages, &dir)?;
-        }
-        let pages = Database::open(&pages, &dir, options)?;
-        if let Some(format) = older {
-            upgrade::discard(format, &pages, &values, &dir)?;
-        }
+        let Databases { pages, values } = match older {
+            None => Databases::open_both(at, &dir, options)?,
+            Some(format) => Databases::open_older(format, at, &dir, options)?,
+        };
         let ring = Ring::open(pages.tree(RING, &dir)?, &dir)?;
-        let values = Database::open(&values, &dir, options)?;
         if directory.is_current() {
             check_identity(&pages, &values, &dir)?;
         }
@@ -367,6 +364,47 @@ impl Store for SledStore {
     fn values(&self) -> impl Iterator<Item = Entry<IVec>> {
         let entries = Ahead::new(&self.data);
         entries.map(|entry| entry.map_err(|error| refused(&self.directory.path, &error)))
+    }
+}
+
+/// Both databases of a log.
+struct Databases {
+    pages: Database,
+    values: Database,
+}
+
+impl Databases {
+    /// Opens both at once: after a crash, or many writes, sled reads whole files.
+    fn open_both(at: &Path, dir: &Path, options: &Options) -> Result<Self, OpenError> {
+        let (pages, values) = (directory::pages(at), directory::values(at));
+        thread::scope(|scope| {
+            let opening = thread::Builder::new()
+                .name("nemcon-log-open".to_owned())
+                .spawn_scoped(scope, || Database::open(&values, dir, options))
+                .map_err(directory::failed("start a thread for the log in", dir))?;
+            let pages = Database::open(&pages, dir, options);
+            let values = opening.join().unwrap_or_else(|panic| resume_unwind(panic));
+            Ok(Self {
+                pages: pages?,
+                values: values?,
+            })
+        })
+    }
+
+    /// Opens those of an older format, one after the other: what an upgrade that was
+    /// cut short has left of the values is removed before they are opened.
+    fn open_older(
+        format: u64,
+        at: &Path,
+        dir: &Path,
+        options: &Options,
+    ) -> Result<Self, OpenError> {
+        let (pages, values) = (directory::pages(at), directory::values(at));
+        upgrade::check_room(&pages, dir)?;
+        let pages = Database::open(&pages, dir, options)?;
+        upgrade::discard(format, &pages, &values, dir)?;
+        let values = Database::open(&values, dir, options)?;
+        Ok(Self { pages, values })
     }
 }
 
