@@ -78,7 +78,8 @@ all banks; otherwise the exit code is 1. Totals count customers' accounts. In th
 total_minor is the total of the only currency there is (0 without any); with several currencies \
 it is null, and `currencies` has a total for each.
 
-An audit locks the accounts of a bank, all at once: a bank that has 10,000 or more refuses it (TOO_MANY_LOCKS) unless it was started with a larger --locks-max.")]
+An audit locks all accounts of a bank at once: a bank that has 10,000 or more refuses it \
+(TOO_MANY_LOCKS) unless it was started with a larger --locks-max.")]
     Audit(Audit),
 }
 
