@@ -38,11 +38,12 @@ pub struct Pieces {
 
 impl Default for Pieces {
     /// 256 records are about a third of a millisecond of work, so that a checkpoint
-    /// of a million never holds a transaction up; 512 values for the same reason.
+    /// of a million never holds a transaction up. So are 64 values: the log writes no
+    /// page while it writes values.
     fn default() -> Self {
         Self {
             records: 256,
-            values: 512,
+            values: 64,
         }
     }
 }
