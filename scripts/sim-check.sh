@@ -6,6 +6,8 @@
 # Usage: scripts/sim-check.sh [--seconds N] [--skip-planted]
 #   --seconds       for each of the two campaigns; default 60
 #   --skip-planted  leaves the planted mistakes out
+#
+# Builds with the profile in PROFILE (default: release).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -19,15 +21,16 @@ while [[ $# -gt 0 ]]; do
     esac
 done
 
-target=${CARGO_TARGET_DIR:-target}
-cargo build --quiet --release --locked -p nemcon-sim
+profile=${PROFILE:-release}
+bin=${CARGO_TARGET_DIR:-target}/${profile/#dev/debug}
+cargo build --quiet --locked --profile "$profile" -p nemcon-sim
 echo '== seeds from 0'
-"$target/release/nemcon-sim" run --seeds 0..100000000 --seconds "$seconds" | tail -n 12
+"$bin/nemcon-sim" run --seeds 0..100000000 --seconds "$seconds" | tail -n 12
 fresh=$(($(date +%s) * 1000))
 echo "== seeds from $fresh"
-"$target/release/nemcon-sim" run --seeds "$fresh..$((fresh + 100000000))" --seconds "$seconds" | tail -n 12
+"$bin/nemcon-sim" run --seeds "$fresh..$((fresh + 100000000))" --seconds "$seconds" | tail -n 12
 if [[ $planted = yes ]]; then
     echo '== planted mistakes'
-    cargo build --quiet --release --locked -p nemcon-sim --features planted-bugs
-    "$target/release/nemcon-sim" planted
+    cargo build --quiet --locked --profile "$profile" -p nemcon-sim --features planted-bugs
+    "$bin/nemcon-sim" planted
 fi

@@ -58,8 +58,15 @@ impl CorruptLog {
 
 /// What can be written to the log and read back.
 pub trait Codec: Sized {
-    /// The bytes that the log keeps.
-    fn to_bytes(&self) -> Vec<u8>;
+    /// Adds the bytes that the log keeps to `bytes`.
+    fn write_to(&self, bytes: &mut Vec<u8>);
+
+    /// The same bytes by themselves.
+    fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(64);
+        self.write_to(&mut bytes);
+        bytes
+    }
 
     /// Reads what [`Codec::to_bytes`] wrote, by this version or an older one.
     ///
@@ -72,15 +79,13 @@ impl<T> Codec for T
 where
     T: Encode<()> + for<'b> Decode<'b, ()>,
 {
-    fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(64);
+    fn write_to(&self, bytes: &mut Vec<u8>) {
         bytes.push(FORMAT_VERSION);
-        match minicbor::encode(self, &mut bytes) {
-            Ok(()) => bytes,
-            Err(error) => match error.into_write() {
+        if let Err(error) = minicbor::encode(self, bytes) {
+            match error.into_write() {
                 Some(never) => match never {},
                 None => unreachable!("our own types encode without custom errors"),
-            },
+            }
         }
     }
 

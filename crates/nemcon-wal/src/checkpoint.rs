@@ -219,10 +219,14 @@ impl<C: Default> Checkpoints<C> {
 /// Hands the records of a batch to the log; says how many and how large.
 pub fn append<R: Codec, E>(out: &mut Output<R, E>, log: &mut dyn Log) -> (u64, u64) {
     let mut bytes = 0;
+    // Written here first, so that each record is as long as it is: one that grows in
+    // its own place is moved three times.
+    let mut written = Vec::new();
     let encode = |(lsn, record): (Lsn, R)| {
-        let record = record.to_bytes();
-        bytes += record.len() as u64;
-        (lsn, record)
+        written.clear();
+        record.write_to(&mut written);
+        bytes += written.len() as u64;
+        (lsn, written.clone())
     };
     let records: Vec<_> = out.take_records().into_iter().map(encode).collect();
     let count = records.len() as u64;
