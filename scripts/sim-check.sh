@@ -32,5 +32,5 @@ echo "== seeds from $fresh"
 if [[ $planted = yes ]]; then
     echo '== planted mistakes'
     cargo build --quiet --locked --profile "$profile" -p nemcon-sim --features planted-bugs
-    "$bin/nemcon-sim" planted
+    "$bin/nemcon-sim" planted --known crates/nemcon-sim/planted.json
 fi

@@ -10,15 +10,12 @@
 # Usage: scripts/soak.sh [--records N] [--dir DIRECTORY]
 #   --records  transactions for each of the two; default 5,000,000, some minutes
 #   --dir      where the data directories are made; default a temporary one
-#
-# Builds with the profile in PROFILE (default: release).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 options=("$@")
-profile=${PROFILE:-release}
-cargo build --quiet --locked --profile "$profile" -p nemcon-bank --example soak
-soak=${CARGO_TARGET_DIR:-target}/${profile/#dev/debug}/examples/soak
+cargo build --quiet --release -p nemcon-bank --example soak
+soak=$(cargo metadata --no-deps --format-version 1 | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/release/examples/soak
 
 failed=0
 for side in coordinator bank; do

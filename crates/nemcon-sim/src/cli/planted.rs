@@ -1,6 +1,9 @@
 //! `nemcon-sim planted`.
 
+use std::collections::BTreeMap;
+use std::fs;
 use std::ops::Range;
+use std::path::{Path, PathBuf};
 
 use clap::Args as ClapArgs;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -9,6 +12,7 @@ use nemcon_sim::campaign::Campaign;
 use nemcon_sim::model::{self, Scenario};
 use nemcon_sim::plan::Wishes;
 use nemcon_sim::sagas;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::choice::bug;
@@ -23,6 +27,9 @@ pub(super) struct Args {
     /// Give up on a mistake after so many seeds.
     #[arg(long, value_name = "N", default_value_t = 200_000)]
     seeds: u64,
+    /// Look first where each was caught before: a file with what --json has printed.
+    #[arg(long, value_name = "FILE")]
+    known: Option<PathBuf>,
     /// Only say which mistakes there are.
     #[arg(long)]
     list: bool,
@@ -115,6 +122,38 @@ impl Caught {
     }
 }
 
+/// A mistake and where it was caught before, of what [`Caught::json`] prints.
+#[derive(Debug, Deserialize)]
+struct Known {
+    name: String,
+    #[serde(flatten)]
+    place: Place,
+}
+
+/// Where a mistake was caught.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "caught_by")]
+enum Place {
+    #[serde(rename = "simulator")]
+    Simulator {
+        seed: u64,
+        faults: bool,
+        crowded: bool,
+    },
+    #[serde(rename = "sagas")]
+    Sagas { seed: u64 },
+    #[serde(rename = "model checker")]
+    Model { scenario: String },
+}
+
+/// Reads where mistakes were caught before, by their names.
+fn read_known(file: &Path) -> Result<BTreeMap<String, Place>, Error> {
+    let named = |error: &dyn std::fmt::Display| format!("{}: {error}", file.display());
+    let text = fs::read_to_string(file).map_err(|error| named(&error))?;
+    let known: Vec<Known> = serde_json::from_str(&text).map_err(|error| named(&error))?;
+    Ok(known.into_iter().map(|it| (it.name, it.place)).collect())
+}
+
 /// Lets the machines make each mistake. True if all are caught.
 pub(super) fn run(args: &Args) -> Result<bool, Error> {
     let bugs: Vec<Bug> = match args.only {
@@ -127,6 +166,8 @@ pub(super) fn run(args: &Args) -> Result<bool, Error> {
         }
         return Ok(true);
     }
+    let known = args.known.as_deref().map(read_known).transpose()?;
+    let known = known.unwrap_or_default();
     let bar = ProgressBar::new(bugs.len() as u64);
     bar.set_style(ProgressStyle::with_template(
         "{wide_bar} {pos} of {len}  {msg}",
@@ -135,7 +176,15 @@ pub(super) fn run(args: &Args) -> Result<bool, Error> {
     let mut escaped = 0;
     for bug in bugs {
         bar.set_message(bug.name());
-        let caught = catch(bug, args.seeds);
+        let caught = match known.get(bug.name()).map(|place| catch_again(bug, place)) {
+            Some(Some(caught)) => Some(caught),
+            Some(None) => {
+                let name = bug.name();
+                bar.suspend(|| eprintln!("{name:<34} not caught where it was: searched for"));
+                catch(bug, args.seeds)
+            }
+            None => catch(bug, args.seeds),
+        };
         bar.inc(1);
         match &caught {
             Some(caught) if args.json => rows.push(caught.json(bug)),
@@ -176,34 +225,62 @@ const SMALL: usize = 11;
 /// Tries what is cheap first. A mistake that needs a rare schedule is found sooner
 /// where all are taken.
 fn catch(bug: Bug, seeds: u64) -> Option<Caught> {
-    let calm = Wishes {
-        faults: Vec::new(),
-        ..Wishes::default()
-    };
-    let crowded = Wishes {
-        participants: Some(2),
-        coordinators: Some(2),
-        crowded: true,
-        ..calm.clone()
-    };
     let seeded = |from: u64, to: u64| {
         let range = from.min(seeds)..to.min(seeds);
         in_campaign(bug, range, Wishes::default())
     };
     // The large world has no sagas: what is wrong only with those shows here or nowhere.
     if bug.is_of_sagas() {
-        return in_sagas(bug);
+        return in_sagas(bug, 0..SAGAS);
     }
     let mut small = Scenario::all();
     let larger = small.split_off(SMALL);
-    in_campaign(bug, 0..CALM.min(seeds), calm)
+    in_campaign(bug, 0..CALM.min(seeds), calm())
         .or_else(|| seeded(0, FEW))
         .or_else(|| in_model(bug, small))
         .or_else(|| seeded(FEW, MANY))
-        .or_else(|| in_campaign(bug, 0..CROWDS.min(seeds), crowded))
+        .or_else(|| in_campaign(bug, 0..CROWDS.min(seeds), crowd()))
         .or_else(|| in_model(bug, Scenario::large()))
         .or_else(|| in_model(bug, larger))
         .or_else(|| seeded(MANY, seeds))
+}
+
+/// Looks in one place only.
+fn catch_again(bug: Bug, place: &Place) -> Option<Caught> {
+    match place {
+        Place::Simulator {
+            seed,
+            faults,
+            crowded,
+        } => {
+            let wishes = match (crowded, faults) {
+                (true, _) => crowd(),
+                (false, true) => Wishes::default(),
+                (false, false) => calm(),
+            };
+            in_campaign(bug, *seed..seed.saturating_add(1), wishes)
+        }
+        Place::Sagas { seed } => in_sagas(bug, *seed..seed.saturating_add(1)),
+        Place::Model { scenario } => in_model(bug, Scenario::named(scenario).into_iter().collect()),
+    }
+}
+
+/// Nothing fails.
+fn calm() -> Wishes {
+    Wishes {
+        faults: Vec::new(),
+        ..Wishes::default()
+    }
+}
+
+/// Nothing fails, and everybody wants the same.
+fn crowd() -> Wishes {
+    Wishes {
+        participants: Some(2),
+        coordinators: Some(2),
+        crowded: true,
+        ..calm()
+    }
 }
 
 fn in_campaign(bug: Bug, seeds: Range<u64>, wishes: Wishes) -> Option<Caught> {
@@ -227,8 +304,8 @@ fn in_campaign(bug: Bug, seeds: Range<u64>, wishes: Wishes) -> Option<Caught> {
     })
 }
 
-fn in_sagas(bug: Bug) -> Option<Caught> {
-    let mut all = (0..SAGAS).flat_map(sagas::plans);
+fn in_sagas(bug: Bug, graphs: Range<u64>) -> Option<Caught> {
+    let mut all = graphs.flat_map(sagas::plans);
     all.find_map(|plan| {
         let broken = sagas::run(&plan, Planted::bug(bug)).err()?;
         let seed = plan.seed;

@@ -2,6 +2,7 @@
 
 mod campaign;
 mod model;
+mod planted;
 mod regressions;
 mod repeat;
 mod sagas;
