@@ -7,7 +7,7 @@ use serde_json::Value;
 
 /// `planted.json` is what `nemcon-sim planted --json` has printed.
 fn on_record() -> Vec<Value> {
-    serde_json::from_str(include_str!("../../planted.json")).unwrap()
+    serde_json::from_str(include_str!("../../planted.json")).expect("planted.json")
 }
 
 /// As the last column of the table says it; of a model without its steps, which
@@ -16,7 +16,7 @@ fn place(caught: &Value) -> String {
     if let Some(scenario) = caught["scenario"].as_str() {
         return format!("model `{scenario}`");
     }
-    let seed = caught["seed"].as_u64().unwrap();
+    let seed = caught["seed"].as_u64().expect("a seed");
     let (thousands, rest) = (seed / 1_000, seed % 1_000);
     let mut place = match thousands {
         0 => rest.to_string(),
