@@ -38,12 +38,11 @@ pub struct Pieces {
 
 impl Default for Pieces {
     /// 256 records are about a third of a millisecond of work, so that a checkpoint
-    /// of a million never holds a transaction up. So are 64 values: the log writes no
-    /// page while it writes values.
+    /// of a million never holds a transaction up; 512 values for the same reason.
     fn default() -> Self {
         Self {
             records: 256,
-            values: 64,
+            values: 512,
         }
     }
 }

@@ -34,10 +34,9 @@ pub struct Limits {
     /// Bytes of full pages that wait in memory while nobody asks for a flush;
     /// beyond, they are given to the store, still not durable. 64 KiB.
     pub unflushed_bytes_max: usize,
-    /// Old pages removed between two batches, if the batch before wrote few; else twice
-    /// as many as it wrote, so that they go faster than new ones come. With each some of
-    /// the data is cleaned, which takes up to 60 µs, and the next flush waits for that. 4.
-    pub removed_pages_min: u64,
+    /// Old pages removed in one go between two batches. With each some of the data is
+    /// cleaned, which takes up to 60 µs; a flush waits for at most this many. 32.
+    pub removed_pages_max: u64,
     /// Bytes that have to be free on the log's file system for new work to begin.
     /// 64 MiB: more than all that can be running needs in order to end.
     pub free_bytes_min: u64,
@@ -51,7 +50,7 @@ impl Default for Limits {
         Self {
             page_bytes_max: 5 << 10,
             unflushed_bytes_max: 64 << 10,
-            removed_pages_min: 4,
+            removed_pages_max: 32,
             free_bytes_min: 64 << 20,
             backup_piece_bytes: 128 << 10,
         }
@@ -90,8 +89,6 @@ pub(crate) struct Writer<S> {
     /// Something was written that has not been synced.
     unsynced: bool,
     mark_unsynced: bool,
-    /// Pages written since old ones were last removed.
-    written: u64,
     /// Figures since the last sync.
     records: u64,
     bytes: u64,
@@ -144,7 +141,6 @@ impl<S: Store> Writer<S> {
             oldest_page: recovered.first_page,
             unsynced: false,
             mark_unsynced: false,
-            written: 0,
             records: 0,
             bytes: 0,
             checkpoint: None,
@@ -271,12 +267,12 @@ impl<S: Store> Writer<S> {
 
     /// Removes the next few old pages; says so when the last is gone.
     pub(crate) fn remove_some(&mut self) -> Result<(), LogError> {
-        let written = std::mem::take(&mut self.written);
         let Some(removal) = &mut self.removal else {
             return Ok(());
         };
-        let count = self.limits.removed_pages_min.max(2 * written);
-        let until = removal.first_page.min(self.oldest_page + count);
+        let until = removal
+            .first_page
+            .min(self.oldest_page + self.limits.removed_pages_max);
         if self.oldest_page < until {
             self.store.remove_pages(self.oldest_page..until)?;
             self.unsynced = true;
@@ -400,7 +396,6 @@ impl<S: Store> Writer<S> {
     fn write_full_pages(&mut self) -> Result<(), LogError> {
         for page in self.packer.take_full() {
             self.bytes += page.bytes.len() as u64;
-            self.written += 1;
             self.unsynced = true;
             self.store.write_page(page.number, page.bytes)?;
         }

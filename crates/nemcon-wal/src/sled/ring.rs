@@ -42,9 +42,9 @@ const MADE_AT_ONCE: u64 = 32;
 /// Bytes of pages beyond the most that were needed of late, which are left in free slots.
 const MARGIN_BYTES: usize = 1 << 20;
 
-/// How fast that most is forgotten: by this part of it with each call of
-/// [`Ring::free`], of which a checkpoint takes some thirty.
-const FORGOTTEN: usize = 2_048;
+/// How fast that most is forgotten: by this part of it with each page that is freed,
+/// however many are freed at once.
+const FORGOTTEN: usize = 65_536;
 
 /// For so many slots that are freed one is emptied, if there is too much in free ones.
 const EMPTIED: usize = 8;
@@ -63,6 +63,8 @@ pub(super) struct Ring {
     free_bytes: usize,
     /// The most bytes of pages that were needed at once of late.
     peak: usize,
+    /// Slots freed since one was last emptied, or might have been.
+    freed: usize,
     /// The number of the next slot that is made.
     next: u64,
 }
@@ -99,6 +101,7 @@ impl Ring {
             bytes: 0,
             free_bytes: 0,
             peak: 0,
+            freed: 0,
             next: 0,
         };
         for entry in Guarded::new(&tree) {
@@ -180,7 +183,6 @@ impl Ring {
     /// Frees the slots of pages.
     pub(super) fn free(&mut self, pages: Range<u64>) -> Result<(), EngineError> {
         let needed = self.bytes - self.free_bytes;
-        self.peak = needed.max(self.peak - self.peak / FORGOTTEN);
         let mut freed = 0;
         while let Some((&page, &(mut slot))) = self.pages.range(pages.clone()).next() {
             if slot.bytes > INLINE_BYTES_MAX {
@@ -194,7 +196,10 @@ impl Ring {
             self.free.push_back(slot);
             freed += 1;
         }
-        for _ in 0..freed / EMPTIED {
+        let forgotten = self.peak / FORGOTTEN * freed;
+        self.peak = needed.max(self.peak.saturating_sub(forgotten));
+        self.freed += freed;
+        for _ in 0..self.freed / EMPTIED {
             if self.bytes <= self.peak + MARGIN_BYTES {
                 break;
             }
@@ -205,6 +210,7 @@ impl Ring {
                 self.reserve.push(slot.number);
             }
         }
+        self.freed %= EMPTIED;
         Ok(())
     }
 

@@ -37,7 +37,7 @@ impl Shape {
         Limits {
             page_bytes_max: self.page_bytes_max,
             unflushed_bytes_max: 10_000,
-            removed_pages_min: 100,
+            removed_pages_max: 100,
             ..Limits::default()
         }
     }

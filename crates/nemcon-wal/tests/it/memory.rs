@@ -14,7 +14,7 @@ use crate::support::{Sink, deaf, events, records, value};
 const SMALL: Limits = Limits {
     page_bytes_max: 200,
     unflushed_bytes_max: 400,
-    removed_pages_min: 2,
+    removed_pages_max: 2,
     free_bytes_min: 1_000,
     backup_piece_bytes: 1,
 };

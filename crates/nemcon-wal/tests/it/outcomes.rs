@@ -157,7 +157,7 @@ impl World {
         let limits = Limits {
             page_bytes_max: 600,
             unflushed_bytes_max: 1_200,
-            removed_pages_min: 4,
+            removed_pages_max: 4,
             ..Limits::default()
         };
         let (notify, events) = events();

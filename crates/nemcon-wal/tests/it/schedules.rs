@@ -152,7 +152,7 @@ impl Node {
         let limits = Limits {
             page_bytes_max: 300,
             unflushed_bytes_max: 500,
-            removed_pages_min: 2,
+            removed_pages_max: 2,
             free_bytes_min: 0,
             backup_piece_bytes: 1,
         };
